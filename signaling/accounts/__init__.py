@@ -1,0 +1,1 @@
+"""Accounts: registration, verification, devices, sessions, links."""

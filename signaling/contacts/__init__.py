@@ -1,0 +1,1 @@
+"""Contacts: private discovery, the live address book, matches, blocks."""

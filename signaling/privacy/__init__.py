@@ -1,0 +1,1 @@
+"""Consent: what users allowed, when, and under which text."""

@@ -1,0 +1,67 @@
+"""Settings: one Struct, filled from defaults, then a TOML file, then the environment (``KLOUDTALK_`` and the name in capitals).
+
+``docs/settings.md`` is generated from it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set. Defaults run a complete service on one machine with no configuration."""
+
+    server_name: Annotated[str, Meta(min_length=1, max_length=64, description="Name shown to users.")] = "KloudTalk"
+    data_dir: Annotated[Path, Meta(description="Folder for everything that the embedded stores keep.")] = Path("kloudtalk-data")
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8440
+    origins: Annotated[
+        tuple[str, ...],
+        Meta(description="Origins of web pages that may connect, beside the server's own address."),
+    ] = ()
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(description="Networks (CIDR) of reverse proxies whose X-Forwarded-For is believed."),
+    ] = ()
+    web_root: Annotated[Path | None, Meta(description="Folder with the built web demo; none: the one beside the package.")] = None
+    policy_file: Annotated[Path | None, Meta(description="Privacy policy (Markdown); none: the one in the package.")] = None
+    policy_version: Annotated[str, Meta(min_length=1, max_length=32, description="Version of the policy in force (P04).")] = "2024-1"
+
+    database_url: Annotated[
+        str | None, Meta(description="SQL database; none: SQLite in the data folder. `postgresql+asyncpg://user:password@host/name`.")
+    ] = None
+    redis_url: Annotated[str | None, Meta(description="Redis for live state; none: an embedded Valkey is started.")] = None
+    address_book_redis_url: Annotated[
+        str | None,
+        Meta(description="Redis for address books. It must not persist (P07): the hub refuses to start otherwise. None: embedded."),
+    ] = None
+
+    keyholder_url: Annotated[
+        str | None, Meta(description="Key-holder process: `unix:/path` or `http://host:port`; none: one is started.")
+    ] = None
+    keyholder_secret: Annotated[
+        str | None, Meta(description="Shared secret of hub and key-holder, 32 characters or more; none: made and kept in the data folder.")
+    ] = None
+    discovery_budget: Annotated[int, Meta(ge=1, description="Numbers that one account may have evaluated at once; the budget's size.")] = 20_000
+    discovery_refill_per_day: Annotated[int, Meta(ge=1, description="Numbers a day by which the budget refills.")] = 1_000
+
+    phone_delivery: Annotated[Literal["console", "http"], Meta(description="How codes reach phones.")] = "console"
+    email_delivery: Annotated[Literal["console", "smtp"], Meta(description="How codes reach mailboxes.")] = "console"
+    sms_url: Annotated[str | None, Meta(description="HTTP SMS gateway: receives POST {to, text} as JSON.")] = None
+    sms_authorization: Annotated[str | None, Meta(description="Authorization header for the SMS gateway.")] = None
+    smtp_host: Annotated[str | None, Meta(description="Mail server.")] = None
+    smtp_port: Annotated[int, Meta(ge=1, le=65535, description="Port of the mail server.")] = 587
+    smtp_username: Annotated[str | None, Meta(description="User at the mail server.")] = None
+    smtp_password: Annotated[str | None, Meta(description="Password at the mail server.")] = None
+    smtp_from: Annotated[str | None, Meta(description="Sender address of mails.")] = None
+    smtp_tls: Annotated[Literal["starttls", "tls", "none"], Meta(description="Transport security to the mail server.")] = "starttls"
+
+    stun_urls: Annotated[tuple[str, ...], Meta(description="STUN servers, as `stun:host:port`.")] = ()
+    turn_urls: Annotated[
+        tuple[str, ...], Meta(description="TURN servers, as `turn:host:3478?transport=udp` or `turns:host:443?transport=tcp`.")
+    ] = ()
+    turn_secret: Annotated[str | None, Meta(description="coturn's static-auth-secret; needed with turn_urls.")] = None
+    turn_lifetime: Annotated[int, Meta(ge=60, description="Seconds for which a TURN credential holds.")] = 43_200
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is logged.")] = "info"

@@ -1,0 +1,91 @@
+"""Durable data: every SQL table in one place, so that the data inventory can be held against it.
+
+Times are integer milliseconds since 1970-01-01T00:00:00Z. Keys and tokens are stored as the wire carries them (base64url) except
+secrets, of which only a SHA-256 is stored.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+accounts: Final = Table(
+    "accounts",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("phone", String(16), nullable=False, unique=True),  # E.164
+    Column("email", String(254), nullable=False, unique=True),  # normalised: domain in lower case, address case-folded
+    Column("identity_key", String(43), nullable=False),  # Ed25519 public key
+    Column("discovery_token", String(86), nullable=False, unique=True),  # OPRF output of the phone number
+    Column("policy_version", String(32), nullable=False),  # the policy version that was acknowledged (P04)
+    Column("who_can_call", String(16), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+devices: Final = Table(
+    "devices",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("certificate", Text, nullable=False),  # DeviceCertificate as JSON
+    Column("token_hash", LargeBinary(32), nullable=False, unique=True),  # SHA-256 of the session token
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_devices_account", "account"),
+)
+
+consents: Final = Table(
+    "consents",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("granted", Boolean, nullable=False),
+    Column("policy_version", String(32), nullable=False),
+    Column("text_sha256", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_consents_account_purpose", "account", "purpose"),
+)
+
+blocks: Final = Table(
+    "blocks",
+    metadata,
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("blocked", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_blocks_blocked", "blocked"),
+)
+
+call_records: Final = Table(
+    "call_records",
+    metadata,
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("call", String(22), primary_key=True),
+    Column("peer", String(22), nullable=False),  # no foreign key: the peer may be deleted, the user's own record stays
+    Column("outgoing", Boolean, nullable=False),
+    Column("reason", String(24), nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("connected_at", BigInteger, nullable=True),
+    Column("ended_at", BigInteger, nullable=False),
+    Index("ix_call_records_account_started_at", "account", "started_at"),
+)

@@ -1,0 +1,339 @@
+"""The WebSocket protocol: one frozen Struct per message, tagged by ``type``.
+
+Requests (client to hub) carry ``id`` and get exactly one ``ok`` or ``error`` with the same number in ``re``. Events (hub to
+client) that belong to a call carry ``call`` and ``seq``, which counts the stage changes of that call from 1, the same for
+both sides. Events are hints, ``sync`` is truth: a client that missed an event finds its outcome in the next ``sync``.
+Unknown fields are ignored, unknown types are errors.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from signaling.wire.certificate import DeviceCertificate
+from signaling.wire.errors import ErrorCode
+from signaling.wire.ids import (
+    E164,
+    MAX_DEVICES,
+    AccountId,
+    CallId,
+    DeviceId,
+    DiscoveryToken,
+    LinkId,
+    RequestId,
+    Sealed,
+    Token,
+)
+
+SUBPROTOCOL: Final = "kloudtalk.v1"
+"""WebSocket subprotocol (RFC 6455, section 1.9). A client must offer it."""
+
+MAX_FRAME: Final = 65_536
+"""Bytes of one frame; a longer one closes the connection with 1009 before it is buffered."""
+
+HELLO_TIMEOUT: Final = 5.0
+"""Seconds from the opening of the socket to ``hello``."""
+
+RING_TIMEOUT: Final = 45.0
+"""Seconds a call rings before it is ``missed``: about nine ring cycles, what telephone networks do."""
+
+CONNECT_TIMEOUT: Final = 20.0
+"""Seconds from accept to media at both ends before the call has ``failed``: long enough for every rung of the ladder."""
+
+RETURN_TIMEOUT: Final = 60.0
+"""Seconds that a party of a connected call may be without a socket before the call is ``lost``. Media may go on meanwhile."""
+
+
+class CloseCode:
+    """WebSocket close codes (RFC 6455, section 7.4; 4000-4999 are the application's)."""
+
+    GOING_AWAY: Final = 1001
+    """The hub shuts down: reconnect."""
+    TOO_LARGE: Final = 1009
+    """A frame over ``MAX_FRAME``."""
+    UNAUTHENTICATED: Final = 4401
+    """No valid ``hello`` in time, or the session was revoked: sign in again."""
+    REPLACED: Final = 4409
+    """The same device connected again; the newer socket stays."""
+    SLOW: Final = 4410
+    """The client did not read; its queue was full."""
+    RATE_LIMITED: Final = 4429
+    """The client went on sending after it was told to wait."""
+
+
+class Stage(StrEnum):
+    """Stages of a call (design: the call machine)."""
+
+    INVITING = "inviting"
+    RINGING = "ringing"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    ENDED = "ended"
+
+
+class Reason(StrEnum):
+    """Why a call ended. A call ends once, with one reason, and both sides learn the same one."""
+
+    HANGUP = "hangup"
+    DECLINED = "declined"
+    BUSY = "busy"
+    MISSED = "missed"
+    CANCELLED = "cancelled"
+    ANSWERED_ELSEWHERE = "answered_elsewhere"
+    FAILED = "failed"
+    LOST = "lost"
+    UNAVAILABLE = "unavailable"
+
+
+Payloads = Annotated[dict[DeviceId, Sealed], Meta(min_length=1, max_length=MAX_DEVICES)]
+"""One sealed payload per receiving device."""
+
+
+# --- requests: client to hub -----------------------------------------------------------------------------------------
+
+
+class Request(Struct, frozen=True, tag_field="type"):
+    """What every request has."""
+
+    id: RequestId
+
+
+class Hello(Request, frozen=True, tag="hello"):
+    """The first frame: who is connecting. Answered by ``ok`` and ``sync``; else ``error`` and close 4401."""
+
+    token: Token
+
+
+class CallInvite(Request, frozen=True, tag="call.invite"):
+    """Start a call: one sealed payload (offer and first candidates) for each device of the callee."""
+
+    call: CallId
+    to: AccountId
+    payloads: Payloads
+
+
+class CallRinging(Request, frozen=True, tag="call.ringing"):
+    """This device of the callee rings."""
+
+    call: CallId
+
+
+class CallAccept(Request, frozen=True, tag="call.accept"):
+    """This device of the callee takes the call; ``payload`` is its answer, sealed for the caller's device. First one wins."""
+
+    call: CallId
+    payload: Sealed
+
+
+class CallDecline(Request, frozen=True, tag="call.decline"):
+    """The callee does not want the call: it ends on every device."""
+
+    call: CallId
+
+
+class CallBusy(Request, frozen=True, tag="call.busy"):
+    """This device is in another call. The call ends as ``busy`` when no device of the callee is free."""
+
+    call: CallId
+
+
+class CallConnected(Request, frozen=True, tag="call.connected"):
+    """Media flows at this device. The call is ``connected`` when both said so."""
+
+    call: CallId
+
+
+class CallFailed(Request, frozen=True, tag="call.failed"):
+    """Every way for media was tried without success: the call ends as ``failed``."""
+
+    call: CallId
+
+
+class CallHangup(Request, frozen=True, tag="call.hangup"):
+    """End the call. From the caller before an accept this is ``cancelled``, afterwards ``hangup``."""
+
+    call: CallId
+
+
+class CallSignal(Request, frozen=True, tag="call.signal"):
+    """A sealed payload for one device in the call: candidates, ICE restart, hold, mute, renegotiation. Opaque to the hub."""
+
+    call: CallId
+    to: DeviceId
+    payload: Sealed
+
+
+ClientMessage = (
+    Hello | CallInvite | CallRinging | CallAccept | CallDecline | CallBusy | CallConnected | CallFailed | CallHangup | CallSignal
+)
+"""Everything that a client may send."""
+
+
+# --- answers and events: hub to client -------------------------------------------------------------------------------
+
+
+class Message(Struct, frozen=True, tag_field="type", omit_defaults=True):
+    """What every message of the hub has: a ``type``."""
+
+
+class Ok(Message, frozen=True, tag="ok"):
+    """The request ``re`` was done."""
+
+    re: RequestId
+    stage: Stage | UnsetType = UNSET
+    """Stage of the call after the request, for requests about a call."""
+
+
+class Error(Message, frozen=True, tag="error"):
+    """The request ``re`` was refused, and nothing was changed. Without ``re``: a frame that could not be read."""
+
+    code: ErrorCode
+    message: str
+    re: RequestId | UnsetType = UNSET
+    retry_after: float | UnsetType = UNSET
+    """Seconds until trying again can succeed."""
+    devices: list[DeviceId] | UnsetType = UNSET
+    """Devices of the callee (``unknown_device``, ``stale_devices``)."""
+
+
+class Peer(Struct, frozen=True, omit_defaults=True):
+    """The other side of a call, as far as the hub may show it to this device."""
+
+    account: AccountId
+    device: DeviceId | UnsetType = UNSET
+    """The device in the call, once one is."""
+    phone: E164 | UnsetType = UNSET
+    """The caller's verified number; shown to the callee only, as on any telephone."""
+    certificate: DeviceCertificate | UnsetType = UNSET
+    """Certificate of ``device``: the client verifies it, and everything sealed by that device."""
+
+
+class SealedFrom(Struct, frozen=True):
+    """A sealed payload and the device that sealed it."""
+
+    device: DeviceId
+    payload: Sealed
+
+
+class CallView(Struct, frozen=True, omit_defaults=True):
+    """One live call as one device may see it."""
+
+    call: CallId
+    seq: int
+    stage: Stage
+    outgoing: bool
+    peer: Peer
+    expires_in: float
+    """Seconds until the deadline of the stage; 0 when the stage has none."""
+    payloads: list[SealedFrom] = field(default_factory=list)
+    """What was sealed for this device and may be needed to catch up, in the order it was sent: offer or answer, candidates."""
+
+
+class ContactMatch(Struct, frozen=True):
+    """An entry of the user's address book that is an account."""
+
+    token: DiscoveryToken
+    account: AccountId
+
+
+class Sync(Message, frozen=True, tag="sync"):
+    """The truth, sent after every ``hello``: what is live now for this device."""
+
+    account: AccountId
+    device: DeviceId
+    calls: list[CallView]
+    contacts_wanted: bool
+    """True when the user gave the consent but the live store holds no address book (it has no backup, P07): upload again."""
+
+
+class CallIncoming(Message, frozen=True, tag="call.incoming"):
+    """A call for this device. ``accepted`` is set when the call is already taken by this device (glare): answer, do not ring."""
+
+    call: CallId
+    seq: int
+    peer: Peer
+    payload: Sealed
+    expires_in: float
+    accepted: bool = False
+
+
+class CallRings(Message, frozen=True, tag="call.rings"):
+    """To the caller: a device of the callee rings."""
+
+    call: CallId
+    seq: int
+
+
+class CallAnswered(Message, frozen=True, tag="call.answered"):
+    """To the caller: the callee took the call on ``peer.device``; ``payload`` is the answer, sealed for this device."""
+
+    call: CallId
+    seq: int
+    peer: Peer
+    payload: Sealed
+
+
+class CallUp(Message, frozen=True, tag="call.up"):
+    """To both: media flows at both ends; the call is ``connected``."""
+
+    call: CallId
+    seq: int
+
+
+class CallEnded(Message, frozen=True, tag="call.ended"):
+    """The call is over for this device. ``superseded_by`` names the call that goes on in its place (glare): end silently."""
+
+    call: CallId
+    seq: int
+    reason: Reason
+    superseded_by: CallId | UnsetType = UNSET
+
+
+class CallSignalled(Message, frozen=True, tag="call.signalled"):
+    """A sealed payload from the other device in the call."""
+
+    call: CallId
+    device: DeviceId
+    payload: Sealed
+
+
+class ContactsChanged(Message, frozen=True, tag="contacts.changed"):
+    """Entries of the address book became matches (someone joined, P08) or ceased to be (an account was deleted)."""
+
+    added: list[ContactMatch] = field(default_factory=list)
+    removed: list[AccountId] = field(default_factory=list)
+
+
+class ContactsWanted(Message, frozen=True, tag="contacts.wanted"):
+    """The live address book was lost: upload it again."""
+
+
+class DevicesChanged(Message, frozen=True, tag="devices.changed"):
+    """The devices or the identity key of an account changed (one's own, or a contact's): fetch them again."""
+
+    account: AccountId
+
+
+class LinkClaimed(Message, frozen=True, tag="link.claimed"):
+    """A new device typed or scanned the code that this device shows."""
+
+    link: LinkId
+
+
+ServerMessage = (
+    Ok
+    | Error
+    | Sync
+    | CallIncoming
+    | CallRings
+    | CallAnswered
+    | CallUp
+    | CallEnded
+    | CallSignalled
+    | ContactsChanged
+    | ContactsWanted
+    | DevicesChanged
+    | LinkClaimed
+)
+"""Everything that the hub may send."""

@@ -1,0 +1,647 @@
+"""The REST API under ``/v1/`` as data: bodies as Structs, endpoints as a table. The OpenAPI document is generated from it,
+and the gateway refuses to start when an endpoint has no handler or a handler has no endpoint.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Final
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from signaling.wire.certificate import DeviceCertificate
+from signaling.wire.errors import ErrorCode
+from signaling.wire.ids import (
+    E164,
+    MAX_DEVICES,
+    AccountId,
+    CallId,
+    DeviceId,
+    DiscoveryToken,
+    Element,
+    Key32,
+    LinkId,
+    Mac,
+    Millis,
+    Sealed,
+    Token,
+)
+from signaling.wire.messages import ContactMatch, Reason
+
+MAX_BODY: Final = 1_048_576
+"""Bytes of one request body."""
+
+MAX_EVALUATIONS: Final = 500
+"""Blinded elements in one discovery request: about 40 ms of the key-holder's time."""
+
+MAX_UPLOAD: Final = 1_000
+"""Address book entries in one upload request."""
+
+MAX_ENTRY: Final = 512
+"""Characters of one encrypted address book entry (a name and a number)."""
+
+MAX_BOOK: Final = 20_000
+"""Entries of one account's address book."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=64, description="shown to the user's own devices")]
+
+
+class ErrorBody(Struct, frozen=True, omit_defaults=True):
+    """What every refused REST request gets, with the status of the code."""
+
+    code: ErrorCode
+    message: str
+    retry_after: float | UnsetType = UNSET
+    tries_left: int | UnsetType = UNSET
+    devices: list[DeviceId] | UnsetType = UNSET
+
+
+# --- the server --------------------------------------------------------------------------------------------------------
+
+
+class Purpose(StrEnum):
+    """Purposes that need a consent of their own (P21)."""
+
+    PHONEBOOK = "phonebook"
+
+
+class PurposeText(Struct, frozen=True):
+    """What the user is asked, word for word."""
+
+    purpose: Purpose
+    text: str
+    sha256: str
+    """Hex SHA-256 of ``text``: what a consent refers to."""
+
+
+class ServerInfo(Struct, frozen=True):
+    """What a client needs to know before anything else."""
+
+    name: str
+    version: str
+    protocol: str
+    policy_version: str
+    purposes: list[PurposeText]
+
+
+class Policy(Struct, frozen=True):
+    """The privacy policy in force (P04)."""
+
+    version: str
+    text: str
+    """Markdown."""
+
+
+# --- registration (P01) --------------------------------------------------------------------------------------------------
+
+
+class Channel(StrEnum):
+    """Where a code is sent."""
+
+    PHONE = "phone"
+    EMAIL = "email"
+
+
+class StartRegistration(Struct, frozen=True):
+    """Phone and e-mail, both required; the policy version that the user acknowledged."""
+
+    phone: Annotated[str, Meta(max_length=40)] = ""
+    email: Annotated[str, Meta(max_length=254)] = ""
+    policy_version: Annotated[str, Meta(max_length=32)] = ""
+
+
+class Registration(Struct, frozen=True, omit_defaults=True):
+    """State of a registration. The same whether or not the number or the address has an account already."""
+
+    token: Token
+    """Bearer token of this registration, for the steps that follow."""
+    phone: E164
+    email: str
+    phone_verified: bool
+    email_verified: bool
+    expires_in: float
+    """Seconds until the codes expire."""
+    resend_in: dict[Channel, float]
+    """Seconds until a new code may be asked for, per channel not yet verified."""
+    account: AccountId | UnsetType = UNSET
+    """The id that the first device's certificate must name; present once both are verified."""
+
+
+class SendCode(Struct, frozen=True):
+    """Ask for a new code; the one before ceases to work."""
+
+    channel: Channel
+
+
+class VerifyCode(Struct, frozen=True):
+    """A code as the user typed it."""
+
+    channel: Channel
+    code: Annotated[str, Meta(pattern=r"^[0-9]{6}\Z")]
+
+
+class CreateAccount(Struct, frozen=True):
+    """The first device: its certificate is one link, signed by the account's identity key."""
+
+    certificate: DeviceCertificate
+    device_name: Name
+
+
+class SignedIn(Struct, frozen=True):
+    """A session. The token is shown once; the hub keeps a hash of it."""
+
+    account: AccountId
+    device: DeviceId
+    token: Token
+
+
+# --- account and devices ---------------------------------------------------------------------------------------------------
+
+
+class WhoCanCall(StrEnum):
+    """Whose calls reach this account."""
+
+    EVERYONE = "everyone"
+    CONTACTS = "contacts"
+    NOBODY = "nobody"
+
+
+class Account(Struct, frozen=True):
+    """The user's own account."""
+
+    account: AccountId
+    phone: E164
+    email: str
+    identity_key: Key32
+    created_at: Millis
+    policy_version: str
+    who_can_call: WhoCanCall
+
+
+class ChangeSettings(Struct, frozen=True, omit_defaults=True):
+    """Settings to change; what is left out stays."""
+
+    who_can_call: WhoCanCall | UnsetType = UNSET
+
+
+class Device(Struct, frozen=True):
+    """One device of the user's own account."""
+
+    device: DeviceId
+    name: str
+    created_at: Millis
+    current: bool
+    online: bool
+    certificate: DeviceCertificate
+
+
+class Devices(Struct, frozen=True):
+    """Devices of the user's own account."""
+
+    devices: list[Device]
+
+
+class SignOut(Struct, frozen=True):
+    """Sign out everywhere: every device of the account is removed, with its session."""
+
+    keep_current: bool = False
+
+
+class AccountDevices(Struct, frozen=True):
+    """The devices of an account that one may call, with what proves whose they are."""
+
+    account: AccountId
+    certificates: Annotated[list[DeviceCertificate], Meta(max_length=MAX_DEVICES)]
+
+
+# --- linking a further device ------------------------------------------------------------------------------------------------
+
+Lookup = Annotated[str, Meta(pattern=r"^[0-9A-HJKMNP-TV-Z]{4}\Z", description="first four characters of the code shown")]
+
+
+class DeviceLink(Struct, frozen=True):
+    """A link was opened by an old device, which shows ``lookup`` and 12 secret characters of its own making as one code."""
+
+    link: LinkId
+    lookup: Lookup
+    expires_in: float
+
+
+class ClaimLink(Struct, frozen=True):
+    """A new device typed or scanned the code: its keys, proven to the old device by a MAC under the code's secret part."""
+
+    lookup: Lookup
+    device: DeviceId
+    device_name: Name
+    signing_key: Key32
+    sealing_key: Key32
+    mac: Mac
+
+
+class ClaimedLink(Struct, frozen=True):
+    """Bearer token with which the new device asks for the outcome."""
+
+    token: Token
+    expires_in: float
+
+
+class LinkState(StrEnum):
+    """Where a link stands."""
+
+    WAITING = "waiting"
+    CLAIMED = "claimed"
+    APPROVED = "approved"
+    REFUSED = "refused"
+
+
+class LinkStatus(Struct, frozen=True, omit_defaults=True):
+    """For the old device: where the link stands, and what the new device claimed."""
+
+    link: LinkId
+    state: LinkState
+    expires_in: float
+    claim: ClaimLink | UnsetType = UNSET
+
+
+class ApproveLink(Struct, frozen=True):
+    """The old device vouches for the new one."""
+
+    certificate: DeviceCertificate
+    """Chain of the old device and the new link, signed by the old device's signing key."""
+    mac: Mac
+    """HMAC under the code's secret part over the certificate: the new device knows that no one in between made it."""
+    sealed: Sealed
+    """Secrets of the account that every device shares (the address book key), sealed for the new device."""
+
+
+class LinkOutcome(Struct, frozen=True, omit_defaults=True):
+    """For the new device: where the link stands, and once approved its session."""
+
+    state: LinkState
+    expires_in: float
+    approval: ApproveLink | UnsetType = UNSET
+    session: SignedIn | UnsetType = UNSET
+
+
+# --- consents (P05, P21) --------------------------------------------------------------------------------------------------------
+
+
+class Consent(Struct, frozen=True, omit_defaults=True):
+    """Where a purpose stands. Never asked is not granted."""
+
+    purpose: Purpose
+    granted: bool
+    at: Millis | UnsetType = UNSET
+    policy_version: str | UnsetType = UNSET
+
+
+class Consents(Struct, frozen=True):
+    """Every purpose."""
+
+    consents: list[Consent]
+
+
+class ChangeConsent(Struct, frozen=True):
+    """An explicit act: yes or no to the text whose hash is given."""
+
+    granted: bool
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+# --- discovery and address book (P05-P08) -------------------------------------------------------------------------------------
+
+
+class Evaluate(Struct, frozen=True):
+    """Blinded elements (RFC 9497, section 3.3.1) for the key-holder."""
+
+    blinded: Annotated[list[Element], Meta(min_length=1, max_length=MAX_EVALUATIONS)]
+
+
+class Evaluated(Struct, frozen=True):
+    """Evaluated elements, in the same order, and what is left of the account's budget."""
+
+    evaluated: list[Element]
+    remaining: int
+
+
+class Entry(Struct, frozen=True, omit_defaults=True):
+    """One address book entry: its discovery token, and name and number encrypted by the client."""
+
+    token: DiscoveryToken
+    entry: Annotated[str, Meta(min_length=1, max_length=MAX_ENTRY, pattern=r"^[A-Za-z0-9_-]+\Z")]
+    account: AccountId | UnsetType = UNSET
+    """Set by the hub in answers: the account that this entry is (a match)."""
+
+
+class ChangeContacts(Struct, frozen=True):
+    """Changes since the last upload (P08). ``reset`` empties the book first."""
+
+    add: Annotated[list[Entry], Meta(max_length=MAX_UPLOAD)] = []
+    remove: Annotated[list[DiscoveryToken], Meta(max_length=MAX_UPLOAD)] = []
+    reset: bool = False
+
+
+class ContactsChange(Struct, frozen=True):
+    """Entries in the book after the change, and which of the added ones are accounts."""
+
+    count: int
+    matches: list[ContactMatch]
+
+
+class AddressBook(Struct, frozen=True):
+    """The uploaded address book."""
+
+    entries: list[Entry]
+
+
+class Blocks(Struct, frozen=True):
+    """Accounts that the user blocked."""
+
+    accounts: list[AccountId]
+
+
+# --- calls ----------------------------------------------------------------------------------------------------------------------
+
+
+class CallRecord(Struct, frozen=True, omit_defaults=True):
+    """One line of the user's call history."""
+
+    call: CallId
+    peer: AccountId
+    outgoing: bool
+    reason: Reason
+    started_at: Millis
+    ended_at: Millis
+    connected_at: Millis | UnsetType = UNSET
+
+
+class CallHistory(Struct, frozen=True, omit_defaults=True):
+    """A page of the call history, newest first."""
+
+    calls: list[CallRecord]
+    next: str | UnsetType = UNSET
+    """Pass as ``before`` for the next page."""
+
+
+class IceServer(Struct, frozen=True, omit_defaults=True):
+    """As W3C WebRTC's ``RTCIceServer``."""
+
+    urls: list[str]
+    username: str | UnsetType = UNSET
+    credential: str | UnsetType = UNSET
+
+
+class IceServers(Struct, frozen=True):
+    """The ladder for this device, and for how long its credentials hold."""
+
+    ice_servers: list[IceServer]
+    expires_in: float
+
+
+# --- endpoints --------------------------------------------------------------------------------------------------------------------
+
+
+class Auth(StrEnum):
+    """Whose bearer token an endpoint needs."""
+
+    NONE = "none"
+    SESSION = "session"
+    REGISTRATION = "registration"
+    LINK = "link"
+
+
+class Query(Struct, frozen=True):
+    """One query parameter. Never a secret, never personal data."""
+
+    name: str
+    pattern: str
+    description: str
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """One operation: the OpenAPI operation and the route are both made from it."""
+
+    id: str
+    """Operation id; the handler is registered under it."""
+    method: str
+    path: str
+    summary: str
+    auth: Auth = Auth.SESSION
+    body: type[Struct] | None = None
+    answer: type[Struct] | None = None
+    """None: 204, no content."""
+    status: int = 200
+    errors: tuple[ErrorCode, ...] = ()
+    """Codes beside those that any request may get."""
+    query: tuple[Query, ...] = ()
+
+
+_E = ErrorCode
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    Endpoint(id="server.info", method="GET", path="/v1/server", summary="What this server is", auth=Auth.NONE, answer=ServerInfo),
+    Endpoint(id="server.policy", method="GET", path="/v1/policy", summary="The privacy policy in force", auth=Auth.NONE, answer=Policy),
+    Endpoint(
+        id="registration.start",
+        method="POST",
+        path="/v1/registration",
+        summary="Start a registration; sends a code to the number and one to the address",
+        auth=Auth.NONE,
+        body=StartRegistration,
+        answer=Registration,
+        status=201,
+        errors=(
+            _E.PHONE_MISSING, _E.PHONE_INVALID, _E.EMAIL_MISSING, _E.EMAIL_INVALID, _E.EMAIL_DISPOSABLE,
+            _E.POLICY_NOT_ACKNOWLEDGED, _E.DELIVERY_FAILED,
+        ),
+    ),
+    Endpoint(
+        id="registration.send_code",
+        method="POST",
+        path="/v1/registration/codes",
+        summary="Ask for a new code",
+        auth=Auth.REGISTRATION,
+        body=SendCode,
+        answer=Registration,
+        errors=(_E.DELIVERY_FAILED,),
+    ),
+    Endpoint(
+        id="registration.verify",
+        method="POST",
+        path="/v1/registration/verifications",
+        summary="Verify a code",
+        auth=Auth.REGISTRATION,
+        body=VerifyCode,
+        answer=Registration,
+        errors=(_E.CODE_WRONG, _E.CODE_EXPIRED, _E.CODE_SPENT, _E.PHONE_TAKEN, _E.EMAIL_TAKEN),
+    ),
+    Endpoint(
+        id="registration.finish",
+        method="POST",
+        path="/v1/registration/account",
+        summary="Create the account with its first device, or sign in anew to one whose number and address were both proven",
+        auth=Auth.REGISTRATION,
+        body=CreateAccount,
+        answer=SignedIn,
+        status=201,
+        errors=(_E.NOT_VERIFIED, _E.CERTIFICATE_INVALID, _E.DEVICE_EXISTS, _E.PHONE_TAKEN, _E.EMAIL_TAKEN),
+    ),
+    Endpoint(id="account.get", method="GET", path="/v1/account", summary="The user's own account", answer=Account),
+    Endpoint(
+        id="account.delete",
+        method="DELETE",
+        path="/v1/account",
+        summary="Delete the account and everything that belongs to it, at once",
+    ),
+    Endpoint(
+        id="settings.change",
+        method="PATCH",
+        path="/v1/settings",
+        summary="Change settings",
+        body=ChangeSettings,
+        answer=Account,
+    ),
+    Endpoint(id="devices.list", method="GET", path="/v1/devices", summary="The user's own devices", answer=Devices),
+    Endpoint(
+        id="devices.revoke",
+        method="DELETE",
+        path="/v1/devices/{device}",
+        summary="Remove a device; its session ends at once",
+        errors=(_E.NOT_FOUND,),
+    ),
+    Endpoint(
+        id="devices.sign_out",
+        method="POST",
+        path="/v1/devices/sign-out",
+        summary="Sign out everywhere",
+        body=SignOut,
+    ),
+    Endpoint(
+        id="devices.of_account",
+        method="GET",
+        path="/v1/accounts/{account}/devices",
+        summary="Devices of an account that one may call, or is in a call with",
+        answer=AccountDevices,
+        errors=(_E.NOT_FOUND,),
+    ),
+    Endpoint(
+        id="links.open",
+        method="POST",
+        path="/v1/links",
+        summary="Open a link for a further device",
+        answer=DeviceLink,
+        status=201,
+        errors=(_E.TOO_MANY_DEVICES,),
+    ),
+    Endpoint(
+        id="links.claim",
+        method="POST",
+        path="/v1/links/claim",
+        summary="Claim a link, from the new device",
+        auth=Auth.NONE,
+        body=ClaimLink,
+        answer=ClaimedLink,
+        errors=(_E.NOT_FOUND, _E.LINK_STATE, _E.DEVICE_EXISTS),
+    ),
+    Endpoint(
+        id="links.outcome",
+        method="GET",
+        path="/v1/links/outcome",
+        summary="What became of the claim; waits up to 25 s for a change",
+        auth=Auth.LINK,
+        answer=LinkOutcome,
+    ),
+    Endpoint(
+        id="links.status",
+        method="GET",
+        path="/v1/links/{link}",
+        summary="Where a link stands, for the device that opened it",
+        answer=LinkStatus,
+        errors=(_E.NOT_FOUND,),
+    ),
+    Endpoint(
+        id="links.approve",
+        method="POST",
+        path="/v1/links/{link}/approval",
+        summary="Vouch for the new device",
+        body=ApproveLink,
+        answer=LinkStatus,
+        errors=(_E.NOT_FOUND, _E.LINK_STATE, _E.CERTIFICATE_INVALID, _E.TOO_MANY_DEVICES, _E.DEVICE_EXISTS),
+    ),
+    Endpoint(
+        id="links.refuse",
+        method="DELETE",
+        path="/v1/links/{link}",
+        summary="Refuse the new device, or close the link",
+        errors=(_E.NOT_FOUND,),
+    ),
+    Endpoint(id="consents.list", method="GET", path="/v1/consents", summary="The user's consents", answer=Consents),
+    Endpoint(
+        id="consents.change",
+        method="PUT",
+        path="/v1/consents/{purpose}",
+        summary="Give or withdraw a consent; withdrawing deletes what was collected under it",
+        body=ChangeConsent,
+        answer=Consent,
+        errors=(_E.NOT_FOUND,),
+    ),
+    Endpoint(
+        id="discovery.evaluate",
+        method="POST",
+        path="/v1/discovery/evaluations",
+        summary="Have blinded phone numbers evaluated by the key-holder",
+        body=Evaluate,
+        answer=Evaluated,
+        errors=(_E.CONSENT_REQUIRED, _E.BUDGET_SPENT),
+    ),
+    Endpoint(
+        id="contacts.change",
+        method="POST",
+        path="/v1/contacts",
+        summary="Upload changes of the address book",
+        body=ChangeContacts,
+        answer=ContactsChange,
+        errors=(_E.CONSENT_REQUIRED, _E.ADDRESS_BOOK_FULL),
+    ),
+    Endpoint(id="contacts.get", method="GET", path="/v1/contacts", summary="The uploaded address book", answer=AddressBook),
+    Endpoint(
+        id="contacts.delete",
+        method="DELETE",
+        path="/v1/contacts",
+        summary="Delete the address book, at once and for good (P07)",
+    ),
+    Endpoint(id="blocks.list", method="GET", path="/v1/blocks", summary="Accounts that the user blocked", answer=Blocks),
+    Endpoint(
+        id="blocks.add",
+        method="PUT",
+        path="/v1/blocks/{account}",
+        summary="Block an account",
+        errors=(_E.NOT_FOUND,),
+    ),
+    Endpoint(id="blocks.remove", method="DELETE", path="/v1/blocks/{account}", summary="Unblock an account"),
+    Endpoint(
+        id="calls.history",
+        method="GET",
+        path="/v1/calls",
+        summary="The user's call history, newest first",
+        answer=CallHistory,
+        query=(
+            Query("before", r"^[0-9]{1,16}\.[A-Za-z0-9_-]{22}\Z", "`next` of the page before"),
+            Query("limit", r"^([1-9][0-9]?|100)\Z", "calls a page, 1 to 100; default 50"),
+        ),
+    ),
+    Endpoint(
+        id="calls.forget",
+        method="DELETE",
+        path="/v1/calls/{call}",
+        summary="Delete one call from the user's history",
+        errors=(_E.NOT_FOUND,),
+    ),
+    Endpoint(id="calls.forget_all", method="DELETE", path="/v1/calls", summary="Delete the user's call history"),
+    Endpoint(
+        id="ice.servers",
+        method="GET",
+        path="/v1/ice-servers",
+        summary="STUN and TURN servers with time-limited credentials",
+        answer=IceServers,
+    ),
+)
+"""Every REST operation."""

@@ -1,0 +1,1 @@
+"""STUN and TURN: time-limited credentials and the ladder for one client. Never imports ``signaling``."""
