@@ -26,10 +26,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = ()
     web_root: Annotated[Path | None, Meta(description="Folder with the built web demo; none: the one beside the package.")] = None
     policy_file: Annotated[Path | None, Meta(description="Privacy policy (Markdown); none: the one in the package.")] = None
-    policy_version: Annotated[str, Meta(min_length=1, max_length=32, description="Version of the policy in force (P04).")] = "2024-1"
+    policy_version: Annotated[str, Meta(min_length=1, max_length=32, description="Version of the policy in force (P04).")] = (
+        "2024-1"
+    )
 
     database_url: Annotated[
-        str | None, Meta(description="SQL database; none: SQLite in the data folder. `postgresql+asyncpg://user:password@host/name`.")
+        str | None,
+        Meta(description="SQL database; none: SQLite in the data folder. `postgresql+asyncpg://user:password@host/name`."),
     ] = None
     redis_url: Annotated[str | None, Meta(description="Redis for live state; none: an embedded Valkey is started.")] = None
     address_book_redis_url: Annotated[
@@ -41,9 +44,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str | None, Meta(description="Key-holder process: `unix:/path` or `http://host:port`; none: one is started.")
     ] = None
     keyholder_secret: Annotated[
-        str | None, Meta(description="Shared secret of hub and key-holder, 32 characters or more; none: made and kept in the data folder.")
+        str | None,
+        Meta(description="Shared secret of hub and key-holder, 32 characters or more; none: made and kept in the data folder."),
     ] = None
-    discovery_budget: Annotated[int, Meta(ge=1, description="Numbers that one account may have evaluated at once; the budget's size.")] = 20_000
+    discovery_budget: Annotated[
+        int, Meta(ge=1, description="Numbers that one account may have evaluated at once; the budget's size.")
+    ] = 20_000
     discovery_refill_per_day: Annotated[int, Meta(ge=1, description="Numbers a day by which the budget refills.")] = 1_000
 
     phone_delivery: Annotated[Literal["console", "http"], Meta(description="How codes reach phones.")] = "console"

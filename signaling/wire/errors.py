@@ -104,7 +104,9 @@ ERRORS: Final[dict[ErrorCode, ErrorInfo]] = {
     ErrorCode.CALL_TO_SELF: ErrorInfo(422, "An account cannot call itself."),
     ErrorCode.NOT_A_CONTACT: ErrorInfo(403, "The callee is not a contact match of the caller (P09)."),
     ErrorCode.CALLEE_UNAVAILABLE: ErrorInfo(404, "The callee's account does not exist any more, or has no device."),
-    ErrorCode.UNKNOWN_DEVICE: ErrorInfo(409, "A sealed payload is addressed to a device that does not exist; `devices` lists those that do."),
+    ErrorCode.UNKNOWN_DEVICE: ErrorInfo(
+        409, "A sealed payload is addressed to a device that does not exist; `devices` lists those that do."
+    ),
     ErrorCode.STALE_DEVICES: ErrorInfo(409, "A device of the callee has no sealed payload; `devices` lists all that need one."),
     ErrorCode.CALL_EXISTS: ErrorInfo(409, "This call id is in use."),
     ErrorCode.UNKNOWN_CALL: ErrorInfo(404, "There is no such live call for this device."),

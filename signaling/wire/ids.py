@@ -26,10 +26,14 @@ Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{86}\Z", description="64
 Mac = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}\Z", description="32 bytes, unpadded base64url (HMAC-SHA-256)")]
 Token = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}\Z", description="256 bits, unpadded base64url: an opaque bearer token")]
 DiscoveryToken = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{86}\Z", description="64 bytes, base64url: OPRF output (RFC 9497)")]
-Element = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}\Z", description="32 bytes, base64url: a ristretto255 element (RFC 9496)")]
+Element = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9_-]{43}\Z", description="32 bytes, base64url: a ristretto255 element (RFC 9496)")
+]
 Sealed = Annotated[
     str,
-    Meta(min_length=128, max_length=16_384, pattern=r"^[A-Za-z0-9_-]+\Z", description="sealed payload, base64url; opaque to the hub"),
+    Meta(
+        min_length=128, max_length=16_384, pattern=r"^[A-Za-z0-9_-]+\Z", description="sealed payload, base64url; opaque to the hub"
+    ),
 ]
 E164 = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{4,14}\Z", description="phone number, E.164")]
 Millis = Annotated[int, Meta(ge=0, description="milliseconds since 1970-01-01T00:00:00Z")]

@@ -438,7 +438,9 @@ _E = ErrorCode
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(id="server.info", method="GET", path="/v1/server", summary="What this server is", auth=Auth.NONE, answer=ServerInfo),
-    Endpoint(id="server.policy", method="GET", path="/v1/policy", summary="The privacy policy in force", auth=Auth.NONE, answer=Policy),
+    Endpoint(
+        id="server.policy", method="GET", path="/v1/policy", summary="The privacy policy in force", auth=Auth.NONE, answer=Policy
+    ),
     Endpoint(
         id="registration.start",
         method="POST",
@@ -449,8 +451,13 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         answer=Registration,
         status=201,
         errors=(
-            _E.PHONE_MISSING, _E.PHONE_INVALID, _E.EMAIL_MISSING, _E.EMAIL_INVALID, _E.EMAIL_DISPOSABLE,
-            _E.POLICY_NOT_ACKNOWLEDGED, _E.DELIVERY_FAILED,
+            _E.PHONE_MISSING,
+            _E.PHONE_INVALID,
+            _E.EMAIL_MISSING,
+            _E.EMAIL_INVALID,
+            _E.EMAIL_DISPOSABLE,
+            _E.POLICY_NOT_ACKNOWLEDGED,
+            _E.DELIVERY_FAILED,
         ),
     ),
     Endpoint(

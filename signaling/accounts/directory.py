@@ -1,0 +1,53 @@
+"""What other features may know of accounts."""
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import select
+
+from signaling.storage.sql import Database
+from signaling.storage.tables import accounts, devices
+from signaling.wire.certificate import DeviceCertificate
+from signaling.wire.rest import WhoCanCall
+
+
+class AccountFacts(Struct, frozen=True):
+    """One account, as the hub's other features need it."""
+
+    account: str
+    phone: str
+    discovery_token: str
+    who_can_call: WhoCanCall
+    devices: tuple[DeviceCertificate, ...]
+
+
+class Directory:
+    """Reads accounts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, account: str) -> AccountFacts | None:
+        """One account with its devices' certificates; None when it does not exist."""
+        async with self._database.begin() as connection:
+            row = (await connection.execute(select(accounts).where(accounts.c.id == account))).first()
+            if row is None:
+                return None
+            certificates = await connection.execute(
+                select(devices.c.certificate).where(devices.c.account == account).order_by(devices.c.created_at, devices.c.id)
+            )
+            decoded = tuple(msgspec.json.decode(c, type=DeviceCertificate) for (c,) in certificates)
+        return AccountFacts(row.id, row.phone, row.discovery_token, WhoCanCall(row.who_can_call), decoded)
+
+    async def by_tokens(self, tokens: Iterable[str]) -> dict[str, str]:
+        """Accounts by discovery token, of those tokens that are accounts."""
+        wanted = list(tokens)
+        found: dict[str, str] = {}
+        async with self._database.begin() as connection:
+            for start in range(0, len(wanted), 500):  # SQLite bounds the parameters of one statement
+                query = select(accounts.c.discovery_token, accounts.c.id).where(
+                    accounts.c.discovery_token.in_(wanted[start : start + 500])
+                )
+                found.update({row.discovery_token: row.id for row in await connection.execute(query)})
+        return found

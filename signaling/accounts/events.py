@@ -1,0 +1,29 @@
+"""What the rest of the hub must hear from accounts. ``app.py`` implements it; every method returns at once."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class AccountEvents(Protocol):
+    """Notices after the fact: what they tell is committed already."""
+
+    def devices_removed(self, account: str, devices: Sequence[str]) -> None:
+        """Sessions of these devices are void: close their sockets, end their calls."""
+
+    def devices_changed(self, account: str) -> None:
+        """Devices or identity key of an account changed: its own devices and those who have it as a contact are told."""
+
+    def account_created(self, account: str, discovery_token: str) -> None:
+        """Someone joined: who waits for this number sees the match (P08)."""
+
+    def account_reset(self, account: str) -> None:
+        """An account was registered anew; the key of its address book is lost, so the book is emptied."""
+
+    def account_deleted(self, account: str, discovery_token: str) -> None:
+        """An account is gone, and everything of it that is not in SQL must go too (P23)."""
+
+    def settings_changed(self, account: str) -> None:
+        """``who_can_call`` changed."""
+
+    def link_claimed(self, device: str, link: str) -> None:
+        """A new device claimed the link that ``device`` shows."""

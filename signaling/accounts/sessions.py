@@ -1,0 +1,64 @@
+"""Sessions: an opaque token per device, of which the hub keeps a SHA-256. Looked up once, then remembered until forgotten."""
+
+import hashlib
+from collections import OrderedDict
+from typing import Final
+
+import msgspec
+from sqlalchemy import select
+
+from signaling.gateway.request import Session
+from signaling.storage.sql import Database
+from signaling.storage.tables import accounts, devices
+from signaling.wire.certificate import DeviceCertificate
+
+_CACHE: Final = 20_000
+"""Sessions remembered."""
+
+
+def hash_token(token: str) -> bytes:
+    """What is stored for a session token of 256 random bits."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+class Sessions:
+    """Authenticates tokens. ``forget`` must be called when a device is removed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._cache: OrderedDict[bytes, Session] = OrderedDict()
+        self._by_device: dict[str, bytes] = {}
+        self._generation = 0
+
+    async def authenticate(self, token: str) -> Session | None:
+        """The device that this token belongs to; None when the token is unknown or revoked."""
+        digest = hash_token(token)
+        session = self._cache.get(digest)
+        if session is not None:
+            self._cache.move_to_end(digest)
+            return session
+        generation = self._generation
+        query = (
+            select(devices.c.id, devices.c.account, devices.c.certificate, accounts.c.phone)
+            .join(accounts, accounts.c.id == devices.c.account)
+            .where(devices.c.token_hash == digest)
+        )
+        async with self._database.begin() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            return None
+        session = Session(row.account, row.id, row.phone, msgspec.json.decode(row.certificate, type=DeviceCertificate))
+        if generation == self._generation:  # a device removed while we were reading must not come back by the cache
+            self._cache[digest] = session
+            self._by_device[session.device] = digest
+            if len(self._cache) > _CACHE:
+                _, old = self._cache.popitem(last=False)
+                self._by_device.pop(old.device, None)
+        return session
+
+    def forget(self, device: str) -> None:
+        """A device was removed: its token is asked for in the database again."""
+        self._generation += 1
+        digest = self._by_device.pop(device, None)
+        if digest is not None:
+            self._cache.pop(digest, None)

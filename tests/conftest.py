@@ -1,0 +1,131 @@
+"""Real stores for the tests: a Valkey per test process, SQLite per test, PostgreSQL per test process when it is installed."""
+
+import asyncio
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import redis.asyncio
+from sqlalchemy import text
+
+from signaling.storage.embedded import EmbeddedValkey
+from signaling.storage.sql import Database
+from signaling.storage.tables import metadata
+
+_names = itertools.count()
+
+
+class Clock:
+    """A clock that tests move by hand. Seconds since 1970."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock forward."""
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def _valkeys() -> Iterator[tuple[EmbeddedValkey, EmbeddedValkey]]:
+    with tempfile.TemporaryDirectory(prefix="kt-", ignore_cleanup_errors=True) as folder:
+        state = EmbeddedValkey(Path(folder) / "state", persistent=True)
+        book = EmbeddedValkey(Path(folder) / "book", persistent=False)
+        state.start()
+        book.start()
+        yield state, book
+        state.stop()
+        book.stop()
+
+
+@pytest.fixture
+async def redis(_valkeys) -> AsyncIterator[redis.asyncio.Redis]:
+    client = redis_client(_valkeys[0].url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def book_redis(_valkeys) -> AsyncIterator[redis.asyncio.Redis]:
+    client = redis_client(_valkeys[1].url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+def redis_client(url: str) -> redis.asyncio.Redis:
+    """A client of the URL of an embedded Valkey."""
+    return redis.asyncio.Redis.from_url(url)
+
+
+def _postgres_tools() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) if Path("/usr/lib/postgresql").exists() else []
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("initdb")
+    return Path(on_path).parent if on_path else None
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[str]:
+    """A throw-away PostgreSQL on a unix socket; its data is not synced to disk."""
+    tools = _postgres_tools()
+    if tools is None:
+        pytest.skip("PostgreSQL is not installed (scripts/test installs it)")
+    folder = Path(tempfile.mkdtemp(prefix="kt-pg-"))
+    user = []
+    if os.geteuid() == 0:  # initdb refuses to run as root
+        shutil.chown(folder, "postgres", "postgres")
+        user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    folder.chmod(0o755)
+
+    def run(*command: str) -> None:
+        subprocess.run([*user, *command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
+
+    data = folder / "data"
+    run(str(tools / "initdb"), "-D", str(data), "-U", "kloudtalk", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
+    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c max_connections=50"
+    run(str(tools / "pg_ctl"), "-D", str(data), "-w", "-o", options, "-l", str(folder / "log"), "start")
+    yield f"postgresql+asyncpg://kloudtalk@/postgres?host={folder}"
+    run(str(tools / "pg_ctl"), "-D", str(data), "-m", "immediate", "-w", "stop")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def database(request, tmp_path) -> AsyncIterator[Database]:
+    """An empty database with every table."""
+    if request.param == "sqlite":
+        database = Database(f"sqlite+aiosqlite:///{tmp_path}/kloudtalk.db")
+    else:
+        url = request.getfixturevalue("_postgres")
+        name = f"t{os.getpid()}_{next(_names)}"
+        admin = Database(url)
+        async with admin.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            await connection.execute(text(f"CREATE DATABASE {name}"))
+        await admin.close()
+        database = Database(url.replace("/postgres?", f"/{name}?"))
+    async with database.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    yield database
+    await database.close()
+
+
+async def eventually(condition, timeout: float = 10.0) -> None:
+    """Wait until ``condition()`` is true, letting the event loop run; fails after ``timeout`` seconds."""
+    async with asyncio.timeout(timeout):
+        while not condition():
+            await asyncio.sleep(0.005)
