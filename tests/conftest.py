@@ -127,5 +127,5 @@ async def database(request, tmp_path) -> AsyncIterator[Database]:
 async def eventually(condition, timeout: float = 10.0) -> None:
     """Wait until ``condition()`` is true, letting the event loop run; fails after ``timeout`` seconds."""
     async with asyncio.timeout(timeout):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)

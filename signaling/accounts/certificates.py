@@ -6,7 +6,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from signaling.wire import base64url
-from signaling.wire.certificate import CertificateLink, DeviceCertificate
+from signaling.wire.certificate import MAX_CHAIN, CertificateLink, DeviceCertificate
 
 PREFIX: Final = b"kloudtalk/v1 device certificate\0"
 """Domain separation: no other signature of the product starts like this."""
@@ -39,6 +39,8 @@ def certificate_bytes(account: str, identity_key: str, issuer_key: str, link: Ce
 
 def verify_chain(certificate: DeviceCertificate) -> None:
     """Verify every link from the identity key to the device. Raises ``CertificateInvalid``."""
+    if not 1 <= len(certificate.chain) <= MAX_CHAIN:
+        raise CertificateInvalid("the chain is empty or too long")
     issuer = certificate.identity_key
     seen: set[str] = set()
     for link in certificate.chain:

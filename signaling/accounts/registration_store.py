@@ -5,6 +5,7 @@ Keys hold no number and no address: they are HMACs under the server's pepper. A 
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -33,23 +34,24 @@ class RegistrationStore:
     def _key(self, kind: str, value: str) -> str:
         return f"{kind}:{hmac.digest(self._pepper, f'{kind}:{value}'.encode(), hashlib.sha256).hex()}"
 
-    async def create(self, token: str, fields: dict[str, Any]) -> None:
+    async def create(self, token: str, fields: Mapping[str, str]) -> None:
         """Keep a new registration for an hour."""
         key = self._key("registration", token)
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.hset(key, mapping=fields)
+            pipe.hset(key, mapping=dict[Any, Any](fields))
             pipe.expire(key, REGISTRATION_LIFETIME)
             await pipe.execute()
 
     async def load(self, token: str) -> dict[str, str]:
         """All fields; empty when there is no such registration."""
-        return {k.decode(): v.decode() for k, v in (await self._redis.hgetall(self._key("registration", token))).items()}
+        stored: Any = await self._redis.hgetall(self._key("registration", token))
+        return {k.decode(): v.decode() for k, v in stored.items()}
 
-    async def update(self, token: str, fields: dict[str, Any]) -> None:
+    async def update(self, token: str, fields: Mapping[str, str]) -> None:
         """Change fields of a registration that exists; nothing is revived that expired."""
         key = self._key("registration", token)
         if await self._redis.exists(key):
-            await self._redis.hset(key, mapping=fields)
+            await self._redis.hset(key, mapping=dict[Any, Any](fields))
 
     async def count_try(self, token: str, channel: str) -> int:
         """Count a try of a code before it is compared, so that parallel tries cannot exceed the limit."""

@@ -66,7 +66,7 @@ class EmbeddedValkey:
             command += ["--save", "60", "1", "--appendonly", "yes", "--appendfsync", "everysec"]
         else:
             command += ["--save", "", "--appendonly", "no"]
-        self.process = subprocess.Popen(
+        self.process = subprocess.Popen(  # noqa: S603 - our own binary, no shell
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

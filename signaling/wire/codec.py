@@ -7,8 +7,8 @@ import msgspec
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.messages import ClientMessage, ServerMessage
 
-_client: Final = msgspec.json.Decoder(ClientMessage)
-_server: Final = msgspec.json.Decoder(ServerMessage)
+_client: Final[msgspec.json.Decoder[ClientMessage]] = msgspec.json.Decoder(ClientMessage)
+_server: Final[msgspec.json.Decoder[ServerMessage]] = msgspec.json.Decoder(ServerMessage)
 _encoder: Final = msgspec.json.Encoder()
 
 

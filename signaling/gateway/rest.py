@@ -1,0 +1,246 @@
+"""REST plumbing: one aiohttp route per endpoint of ``wire/rest.py``; validation, authentication, limits, error -> status mapping.
+
+The order is: rate, origin, bearer, size, body. Nothing is parsed for a request that an earlier step refuses.
+"""
+
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from msgspec import UNSET, Struct
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from signaling.accounts.sessions import Sessions
+from signaling.gateway.origin import Network, client_address, limit_key, origin_allowed
+from signaling.gateway.rate import TokenBucket
+from signaling.gateway.request import Handler, Handlers, RestRequest
+from signaling.wire.codec import describe
+from signaling.wire.errors import ERRORS, ErrorCode, Refused
+from signaling.wire.ids import ID_PATTERN
+from signaling.wire.rest import ENDPOINTS, MAX_BODY, Auth, Endpoint, ErrorBody, Purpose
+
+log = logging.getLogger(__name__)
+
+PATH_PATTERNS: Final = {
+    "account": ID_PATTERN,
+    "device": ID_PATTERN,
+    "link": ID_PATTERN,
+    "call": ID_PATTERN,
+    "purpose": "^(" + "|".join(Purpose) + r")\Z",
+}
+"""What each path parameter must look like; anything else is ``not_found``."""
+
+_BEARER: Final = re.compile(r"^Bearer ([A-Za-z0-9_-]{43})\Z", re.IGNORECASE)
+_ADDRESSES: Final = 50_000
+"""Addresses whose rate is remembered."""
+_BURST: Final = 240.0
+_RATE: Final = 20.0
+"""Requests of one address: at once, and a second. A household behind one address stays far below."""
+
+
+class AddressLimiter:
+    """A token bucket per client address, bounded in number; the address used longest ago is forgotten first."""
+
+    def __init__(self, size: float = _BURST, rate: float = _RATE, clock: Callable[[], float] = time.monotonic) -> None:
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._size, self._rate, self._clock = size, rate, clock
+
+    def take(self, address: str) -> float:
+        """Count one request. Returns 0, or the seconds to wait."""
+        key, now = limit_key(address), self._clock()
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = TokenBucket.full(self._size, self._rate, now)
+            if len(self._buckets) > _ADDRESSES:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(key)
+        return bucket.take(now)
+
+
+def error_response(refused: Refused) -> web.Response:
+    """A refusal as an HTTP answer (RFC 9110; ``Retry-After`` in whole seconds)."""
+    body = ErrorBody(
+        code=refused.code,
+        message=refused.message,
+        retry_after=UNSET if refused.retry_after is None else refused.retry_after,
+        tries_left=UNSET if refused.tries_left is None else refused.tries_left,
+        devices=UNSET if refused.devices is None else refused.devices,
+    )
+    headers = {"Cache-Control": "no-store"}
+    if refused.retry_after is not None:
+        headers["Retry-After"] = str(int(refused.retry_after) + 1)
+    if refused.code is ErrorCode.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(
+        status=ERRORS[refused.code].status, body=msgspec.json.encode(body), content_type="application/json", headers=headers
+    )
+
+
+class RestGateway:
+    """Makes the routes. Raises ``ValueError`` when an endpoint has no handler, or a handler no endpoint."""
+
+    def __init__(
+        self,
+        *,
+        handlers: Handlers,
+        sessions: Sessions,
+        origins: Iterable[str] = (),
+        proxies: Iterable[Network] = (),
+        limiter: AddressLimiter | None = None,
+    ) -> None:
+        ids = {endpoint.id for endpoint in ENDPOINTS}
+        if ids != handlers.keys():
+            raise ValueError(f"endpoints and handlers differ: {sorted(ids ^ handlers.keys())}")
+        self._handlers = handlers
+        self._sessions = sessions
+        self.origins = frozenset(origins)
+        self._proxies = tuple(proxies)
+        self.limiter = limiter or AddressLimiter()
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """One route per endpoint, CORS preflight included; unknown paths and methods under ``/v1/`` get error bodies."""
+        routes: list[web.AbstractRouteDef] = [
+            web.route(endpoint.method, endpoint.path, self._route(endpoint, self._handlers[endpoint.id])) for endpoint in ENDPOINTS
+        ]
+        routes.append(web.route("*", "/v1/{rest:.*}", self._unknown))
+        return routes
+
+    def address(self, request: web.Request) -> str:
+        """The client's address."""
+        forwarded = request.headers.getall("X-Forwarded-For", [])
+        return client_address(request.remote or "", ",".join(forwarded) or None, self._proxies)
+
+    def check_origin(self, request: web.Request) -> str | None:
+        """The request's origin if it is a page's. Raises ``Refused(forbidden_origin)``."""
+        origin = request.headers.get("Origin")
+        own = (f"http://{request.host}", f"https://{request.host}")
+        if not origin_allowed(origin, scheme_host=own, allowed=self.origins):
+            raise Refused(ErrorCode.FORBIDDEN_ORIGIN)
+        return origin
+
+    def _route(self, endpoint: Endpoint, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        decoder = None if endpoint.body is None else msgspec.json.Decoder(endpoint.body)
+        query_patterns = {query.name: re.compile(query.pattern) for query in endpoint.query}
+        path_patterns = {name: re.compile(PATH_PATTERNS[name]) for name in re.findall(r"\{(\w+)\}", endpoint.path)}
+
+        async def answer(request: web.Request) -> Struct | None:
+            bearer, session = "", None
+            if endpoint.auth is not Auth.NONE:
+                found = _BEARER.match(request.headers.get("Authorization", ""))
+                if found is None:
+                    raise Refused(ErrorCode.UNAUTHENTICATED)
+                bearer = found[1]
+                if endpoint.auth is Auth.SESSION:
+                    session = await self._sessions.authenticate(bearer)
+                    if session is None:
+                        raise Refused(ErrorCode.UNAUTHENTICATED)
+            for name, pattern in path_patterns.items():
+                if not pattern.match(request.match_info[name]):
+                    raise Refused(ErrorCode.NOT_FOUND)
+            query = dict(request.query)
+            for name, value in query.items():
+                if name not in query_patterns or not query_patterns[name].match(value):
+                    raise Refused(ErrorCode.INVALID, "a query parameter is unknown or has a value that is not allowed")
+            body = None
+            if decoder is not None:
+                try:
+                    body = decoder.decode(await _read(request))
+                except msgspec.ValidationError as error:
+                    raise Refused(ErrorCode.INVALID, describe(error)) from None
+                except (msgspec.DecodeError, UnicodeError, RecursionError):
+                    raise Refused(ErrorCode.MALFORMED) from None
+            return await handler(
+                RestRequest(
+                    body=body,
+                    path=dict(request.match_info),
+                    query=query,
+                    bearer="" if session is not None else bearer,
+                    address=limit_key(self.address(request)),
+                    _session=session,
+                )
+            )
+
+        async def route(request: web.Request) -> web.StreamResponse:
+            return await self._guard(request, answer, endpoint)
+
+        return route
+
+    async def _unknown(self, request: web.Request) -> web.StreamResponse:
+        methods = {endpoint.method for endpoint in ENDPOINTS if _matches(endpoint.path, request.path)}
+
+        async def answer(_request: web.Request) -> None:
+            if request.method == "OPTIONS" and methods:
+                return
+            raise Refused(ErrorCode.METHOD_NOT_ALLOWED if methods else ErrorCode.NOT_FOUND)
+
+        response = await self._guard(request, answer, None)
+        if methods:
+            response.headers["Allow"] = ", ".join(sorted(methods))
+            if request.method == "OPTIONS" and response.status == 204:
+                response.headers["Access-Control-Allow-Methods"] = ", ".join(sorted(methods))
+                response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+                response.headers["Access-Control-Max-Age"] = "86400"
+        return response
+
+    async def _guard(
+        self, request: web.Request, answer: Callable[[web.Request], Awaitable[Struct | None]], endpoint: Endpoint | None
+    ) -> web.StreamResponse:
+        """Run one request; every way that it can fail becomes an answer of the protocol."""
+        origin = None
+        try:
+            wait = self.limiter.take(self.address(request))
+            if wait:
+                raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
+            origin = self.check_origin(request)
+            result = await answer(request)
+            if result is None:
+                response = web.Response(status=204, headers={"Cache-Control": "no-store"})
+            else:
+                response = web.Response(
+                    status=200 if endpoint is None else endpoint.status,
+                    body=msgspec.json.encode(result),
+                    content_type="application/json",
+                    headers={"Cache-Control": "no-store"},
+                )
+        except Refused as refused:
+            response = error_response(refused)
+        except (RedisError, SQLAlchemyError, OSError, TimeoutError) as error:
+            log.error("%s: a store does not answer (%s)", endpoint.id if endpoint else "unknown", type(error).__name__)
+            response = error_response(Refused(ErrorCode.UNAVAILABLE, retry_after=1.0))
+        except Exception as error:
+            # the traceback's frames, without the exception's text: that could repeat what a user sent
+            log.error("%s: defect %s", endpoint.id if endpoint else "unknown", type(error).__name__, exc_info=frames_only(error))
+            response = error_response(Refused(ErrorCode.INTERNAL))
+        if origin is not None:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Vary"] = "Origin"
+        return response
+
+
+def frames_only(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    """``exc_info`` for the log: type and frames of an exception without its text, which could repeat what a user sent."""
+    return type(error), Exception("text withheld"), error.__traceback__
+
+
+def _matches(template: str, path: str) -> bool:
+    return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path) is not None
+
+
+async def _read(request: web.Request) -> bytes:
+    """The body, never more than ``MAX_BODY`` of it in memory."""
+    if request.content_length is not None and request.content_length > MAX_BODY:
+        raise Refused(ErrorCode.TOO_LARGE)
+    body = bytearray()
+    async for chunk in request.content.iter_chunked(65_536):
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise Refused(ErrorCode.TOO_LARGE)
+    return bytes(body)
