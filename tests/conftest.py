@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import redis.asyncio
+from redis.asyncio import Redis
 from sqlalchemy import text
 
 from signaling.storage.embedded import EmbeddedValkey
@@ -52,7 +52,7 @@ def _valkeys() -> Iterator[tuple[EmbeddedValkey, EmbeddedValkey]]:
 
 
 @pytest.fixture
-async def redis(_valkeys) -> AsyncIterator[redis.asyncio.Redis]:
+async def redis(_valkeys) -> AsyncIterator[Redis]:
     client = redis_client(_valkeys[0].url)
     await client.flushall()
     yield client
@@ -60,16 +60,16 @@ async def redis(_valkeys) -> AsyncIterator[redis.asyncio.Redis]:
 
 
 @pytest.fixture
-async def book_redis(_valkeys) -> AsyncIterator[redis.asyncio.Redis]:
+async def book_redis(_valkeys) -> AsyncIterator[Redis]:
     client = redis_client(_valkeys[1].url)
     await client.flushall()
     yield client
     await client.aclose()
 
 
-def redis_client(url: str) -> redis.asyncio.Redis:
+def redis_client(url: str) -> Redis:
     """A client of the URL of an embedded Valkey."""
-    return redis.asyncio.Redis.from_url(url)
+    return Redis.from_url(url)
 
 
 def _postgres_tools() -> Path | None:

@@ -1,0 +1,169 @@
+"""The protocol documents, generated from the Structs: OpenAPI 3.1 for REST, AsyncAPI 3.0 for the WebSocket.
+
+``python -m signaling.wire.schema docs`` writes both; a test fails when they are not up to date.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from signaling.wire.errors import ERRORS, ErrorCode
+from signaling.wire.messages import SUBPROTOCOL, ClientMessage, ServerMessage
+from signaling.wire.rest import ENDPOINTS, Auth, Endpoint, ErrorBody
+
+VERSION: Final = "1"
+"""Version of the protocol documents: the ``v1`` of ``kloudtalk.v1`` and ``/v1/``."""
+
+ANY_REQUEST: Final = (
+    ErrorCode.MALFORMED, ErrorCode.INVALID, ErrorCode.TOO_LARGE, ErrorCode.FORBIDDEN_ORIGIN, ErrorCode.RATE_LIMITED,
+    ErrorCode.UNAVAILABLE, ErrorCode.INTERNAL,
+)  # fmt: skip
+"""Codes that any request may get."""
+
+
+def _portable(schema: Any) -> Any:
+    r"""JSON Schema patterns are ECMA-262, which has no ``\Z``; there ``$`` without the m flag means the same."""
+    if isinstance(schema, dict):
+        return {
+            key: value.replace(r"\Z", "$") if key == "pattern" and isinstance(value, str) else _portable(value)
+            for key, value in schema.items()
+        }
+    if isinstance(schema, list):
+        return [_portable(item) for item in schema]
+    return schema
+
+
+def openapi() -> dict[str, Any]:
+    """The OpenAPI 3.1 document."""
+    structs = {s for e in ENDPOINTS for s in (e.body, e.answer) if s is not None} | {ErrorBody}
+    ordered = sorted(structs, key=lambda s: s.__name__)
+    refs, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
+    ref = dict(zip(ordered, refs, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in ENDPOINTS:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, ref)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "KloudTalk",
+            "version": VERSION,
+            "summary": "Accounts, devices, contacts, call history: everything that is not real time.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": _portable(components),
+            "securitySchemes": {
+                auth.value: {"type": "http", "scheme": "bearer", "description": text}
+                for auth, text in (
+                    (Auth.SESSION, "The token of a device's session."),
+                    (Auth.REGISTRATION, "The token of a registration under way."),
+                    (Auth.LINK, "The token that a new device got for its claim."),
+                )
+            },
+        },
+    }
+
+
+def _operation(endpoint: Endpoint, ref: dict[Any, Any]) -> dict[str, Any]:
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)\}", endpoint.path)
+    ]
+    parameters += [
+        {"name": q.name, "in": "query", "description": q.description, "schema": _portable({"type": "string", "pattern": q.pattern})}
+        for q in endpoint.query
+    ]
+    codes = {*ANY_REQUEST, *endpoint.errors}
+    if endpoint.auth is not Auth.NONE:
+        codes.add(ErrorCode.UNAUTHENTICATED)
+    responses: dict[str, Any] = {}
+    if endpoint.answer is None:
+        responses["204"] = {"description": "Done."}
+    else:
+        responses[str(endpoint.status)] = {
+            "description": (endpoint.answer.__doc__ or "Done.").splitlines()[0],
+            "content": {"application/json": {"schema": ref[endpoint.answer]}},
+        }
+    by_status: dict[int, list[ErrorCode]] = {}
+    for code in sorted(codes):
+        by_status.setdefault(ERRORS[code].status, []).append(code)
+    for status, listed in sorted(by_status.items()):
+        responses[str(status)] = {
+            "description": " ".join(f"`{code}`: {ERRORS[code].meaning}" for code in listed),
+            "content": {"application/json": {"schema": ref[ErrorBody]}},
+        }
+    operation: dict[str, Any] = {
+        "operationId": endpoint.id,
+        "summary": endpoint.summary,
+        "tags": [endpoint.id.partition(".")[0]],
+        "responses": responses,
+    }
+    if parameters:
+        operation["parameters"] = parameters
+    if endpoint.auth is not Auth.NONE:
+        operation["security"] = [{endpoint.auth.value: []}]
+    if endpoint.body is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": ref[endpoint.body]}}}
+    return operation
+
+
+def asyncapi() -> dict[str, Any]:
+    """The AsyncAPI 3.0 document."""
+    client, server = ClientMessage.__args__, ServerMessage.__args__
+    refs, components = msgspec.json.schema_components([*client, *server], ref_template="#/components/schemas/{name}")
+    messages = {}
+    for struct, reference in zip([*client, *server], refs, strict=True):
+        tag = struct.__struct_config__.tag
+        messages[tag] = {"name": tag, "summary": " ".join((struct.__doc__ or "").split()), "payload": reference}
+
+    def listed(structs: tuple[Any, ...]) -> list[dict[str, str]]:
+        return [{"$ref": f"#/channels/socket/messages/{s.__struct_config__.tag}"} for s in structs]
+
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "KloudTalk", "version": VERSION, "description": f"WebSocket subprotocol `{SUBPROTOCOL}`."},
+        "channels": {
+            "socket": {
+                "address": "/v1/ws",
+                "messages": {tag: {"$ref": f"#/components/messages/{tag}"} for tag in messages},
+                "bindings": {"ws": {"method": "GET"}},
+            }
+        },
+        "operations": {
+            "fromClient": {"action": "receive", "channel": {"$ref": "#/channels/socket"}, "messages": listed(client)},
+            "fromHub": {"action": "send", "channel": {"$ref": "#/channels/socket"}, "messages": listed(server)},
+        },
+        "components": {"messages": messages, "schemas": _portable(components)},
+    }
+
+
+def documents() -> dict[str, str]:
+    """File names and texts."""
+    return {
+        "openapi.json": json.dumps(openapi(), indent=2) + "\n",
+        "asyncapi.json": json.dumps(asyncapi(), indent=2) + "\n",
+    }
+
+
+def error_table() -> str:
+    """The table of error codes in ``docs/protocol.md``."""
+    rows = [f"| `{code}` | {info.status} | {info.meaning} |" for code, info in ERRORS.items()]
+    return "\n".join(["| Code | Status | Meaning |", "|---|---|---|", *rows]) + "\n"
+
+
+MARK: Final = "<!-- errors: generated by signaling.wire.schema -->\n"
+"""What follows this line in ``docs/protocol.md`` is ``error_table()``."""
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    for name, text in documents().items():
+        (folder / name).write_text(text)
+    protocol = folder / "protocol.md"
+    protocol.write_text(protocol.read_text().partition(MARK)[0] + MARK + error_table())
