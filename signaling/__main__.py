@@ -1,0 +1,7 @@
+"""``python -m signaling`` is ``kloudtalk``."""
+
+import sys
+
+from signaling.cli import main
+
+sys.exit(main())

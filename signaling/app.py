@@ -1,0 +1,352 @@
+"""The composition root: settings in, one running hub out. The only place where parts are wired together."""
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import logging
+import signal
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+from turn_config.ice_servers import ice_servers
+
+import signaling.accounts.api
+import signaling.calls.api
+import signaling.contacts.api
+import signaling.privacy.api
+from signaling.accounts.delivery import ConsoleDelivery, Delivery, HttpSmsDelivery, SmtpDelivery
+from signaling.accounts.devices import DeviceService
+from signaling.accounts.directory import Directory
+from signaling.accounts.link_store import LinkStore
+from signaling.accounts.links import LinkService
+from signaling.accounts.profile import ProfileService
+from signaling.accounts.registration import RegistrationService
+from signaling.accounts.registration_store import RegistrationStore
+from signaling.accounts.sessions import Sessions
+from signaling.calls.history import History
+from signaling.calls.service import CallService
+from signaling.contacts.discovery import Discovery
+from signaling.contacts.service import ContactService
+from signaling.contacts.store import ContactStore, check_not_persistent
+from signaling.gateway.pages import Pages
+from signaling.gateway.request import Handlers, RestRequest, Session
+from signaling.gateway.rest import RestGateway
+from signaling.gateway.socket import PATH, SocketGateway
+from signaling.privacy.consents import ConsentService
+from signaling.settings import Settings
+from signaling.storage.migrate import migrate
+from signaling.storage.sql import Database
+from signaling.wire.messages import ContactMatch, ContactsChanged, DevicesChanged, LinkClaimed
+from signaling.wire.rest import Channel, IceServer, IceServers
+
+log = logging.getLogger(__name__)
+
+_SHUTDOWN: Final = 5.0
+"""Seconds that open requests have to finish when the hub ends."""
+
+
+def redis_client(url: str) -> Redis:
+    """A client that says quickly when Redis does not answer, rather than hold a call up."""
+    return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1), protocol=2)
+
+
+class Events:
+    """Carries what one feature has to tell to those who must know. Implements ``AccountEvents`` and ``ContactEvents``."""
+
+    def __init__(self) -> None:
+        self.sessions: Sessions
+        self.sockets: SocketGateway
+        self.calls: CallService
+        self.contacts: ContactService
+        self.directory: Directory
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        async def guarded() -> None:
+            try:
+                await work
+            except (RedisError, SQLAlchemyError, OSError) as error:
+                # clients that miss a hint find the truth when they next ask
+                log.error("event: a store does not answer (%s)", type(error).__name__)
+
+        task = asyncio.get_running_loop().create_task(guarded())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_SHUTDOWN)
+
+    # --- AccountEvents ---------------------------------------------------------------------------------------------------
+
+    def devices_removed(self, account: str, devices: Sequence[str]) -> None:
+        """Sessions, sockets and calls of removed devices end."""
+        for device in devices:
+            self.sessions.forget(device)
+            self.calls.end_device(device)
+            self.sockets.end(device)
+        self.calls.invalidate(account)
+
+    def devices_changed(self, account: str) -> None:
+        """The account's own devices and everyone who has it as a contact fetch its devices again."""
+        self.calls.invalidate(account)
+
+        async def tell() -> None:
+            facts = await self.directory.get(account)
+            holders = await self.contacts.holders_of(facts.discovery_token) if facts is not None else frozenset()
+            for other in {account, *holders}:
+                self.sockets.send_to_account(other, DevicesChanged(account=account))
+
+        self._later(tell())
+
+    def account_created(self, account: str, discovery_token: str) -> None:
+        """Who waits for this number sees the match."""
+        self._later(self.contacts.joined(account, discovery_token))
+
+    def account_reset(self, account: str) -> None:
+        """The address book's key is lost with the old devices: empty it."""
+        self._later(self.contacts.reset(account))
+
+    def account_deleted(self, account: str, discovery_token: str) -> None:
+        """Empty what is not in SQL, and tell who had the account as a contact."""
+        self.calls.invalidate(account)
+        self._later(self.contacts.forget_account(account, discovery_token))
+
+    def settings_changed(self, account: str) -> None:
+        """Who may call changed."""
+        self.calls.invalidate(account)
+
+    def link_claimed(self, device: str, link: str) -> None:
+        """Tell the device that shows the code."""
+        self.sockets.send(device, LinkClaimed(link=link))
+
+    # --- ContactEvents ---------------------------------------------------------------------------------------------------
+
+    def matches_added(self, account: str, matches: Sequence[ContactMatch]) -> None:
+        """Entries of a user's address book became accounts."""
+        self.calls.invalidate(account)
+        self.sockets.send_to_account(account, ContactsChanged(added=list(matches)))
+
+    def matches_removed(self, account: str, accounts: Sequence[str]) -> None:
+        """Entries of a user's address book are accounts no longer."""
+        self.calls.invalidate(account)
+        self.sockets.send_to_account(account, ContactsChanged(removed=list(accounts)))
+
+    def book_changed(self, account: str) -> None:
+        """A user's address book changed: whom they may call must be looked up again."""
+        self.calls.invalidate(account)
+
+    def blocks_changed(self, account: str) -> None:
+        """A user blocked or unblocked someone."""
+        self.calls.invalidate(account)
+
+
+class Hub:
+    """All parts of one hub, wired. ``start`` before use, ``close`` after."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        database: Database,
+        redis: Redis,
+        book_redis: Redis,
+        delivery: dict[Channel, Delivery] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.redis = redis
+        self.book_redis = book_redis
+        if settings.keyholder_url is None or settings.keyholder_secret is None:
+            raise ValueError("keyholder_url and keyholder_secret are needed")
+        # one secret to keep: what the hub needs besides is derived from it
+        pepper = hmac.digest(settings.keyholder_secret.encode(), b"kloudtalk/v1 pepper", hashlib.sha256)
+        self.delivery = delivery if delivery is not None else make_delivery(settings)
+
+        events = self.events = Events()
+        sessions = events.sessions = Sessions(database)
+        directory = events.directory = Directory(database)
+        self.discovery = Discovery(url=settings.keyholder_url, secret=settings.keyholder_secret)
+        store = ContactStore(book_redis)
+
+        async def on_withdrawn(account: str, _purpose: str) -> None:
+            await contacts.delete(account)
+
+        consents = ConsentService(database=database, policy_version=settings.policy_version, on_withdrawn=on_withdrawn)
+        contacts = events.contacts = ContactService(
+            database=database, store=store, directory=directory, discovery=self.discovery, consents=consents, events=events
+        )
+        self.history = History(database=database, redis=redis)
+        calls = events.calls = self.calls = CallService(
+            redis=redis,
+            directory=directory,
+            contacts=contacts,
+            history=self.history,
+            send=lambda device, message: self.sockets.send(device, message),
+            online=lambda device: self.sockets.online(device),
+        )
+        registration = RegistrationService(
+            database=database,
+            store=RegistrationStore(redis, pepper),
+            delivery=self.delivery,
+            tokens=self.discovery,
+            events=events,
+            policy_version=settings.policy_version,
+            pepper=pepper,
+        )
+
+        async def may_see(session: Session, account: str) -> bool:
+            if calls.in_call_with(session.device, account):
+                return True
+            facts = await directory.get(account)
+            return facts is not None and await contacts.is_contact(session.account, facts.discovery_token)
+
+        devices = DeviceService(
+            database=database,
+            directory=directory,
+            events=events,
+            online=lambda device: self.sockets.online(device),
+            may_see=may_see,
+        )
+        handlers: Handlers = {
+            **signaling.accounts.api.handlers(
+                registration=registration,
+                profile=ProfileService(database=database, events=events),
+                devices=devices,
+                links=LinkService(database=database, store=LinkStore(redis), events=events),
+            ),
+            **signaling.contacts.api.handlers(contacts),
+            **signaling.privacy.api.handlers(
+                consents, server_name=settings.server_name, policy_version=settings.policy_version, policy_file=settings.policy_file
+            ),
+            **signaling.calls.api.handlers(self.history),
+            "ice.servers": self._ice_servers,
+        }
+        self.rest = RestGateway(
+            handlers=handlers,
+            sessions=sessions,
+            origins=settings.origins,
+            proxies=[ipaddress.ip_network(network) for network in settings.trusted_proxies],
+        )
+        self.sockets = events.sockets = SocketGateway(
+            sessions=sessions, calls=calls, rest=self.rest, contacts_wanted=contacts.wanted
+        )
+
+    async def _ice_servers(self, request: RestRequest) -> IceServers:
+        """STUN and TURN for one device; the TURN user name is random, so that a TURN server learns no account."""
+        settings = self.settings
+        servers = ice_servers(
+            stun_urls=settings.stun_urls,
+            turn_urls=settings.turn_urls,
+            secret=settings.turn_secret,
+            lifetime=settings.turn_lifetime,
+            user=hashlib.sha256(f"{request.session.device}:{time.time_ns()}".encode()).hexdigest()[:16],
+            now=time.time(),
+        )
+        wire = [
+            IceServer(urls=list(s.urls))
+            if s.username is None or s.credential is None
+            else IceServer(urls=list(s.urls), username=s.username, credential=s.credential)
+            for s in servers
+        ]
+        return IceServers(ice_servers=wire, expires_in=float(settings.turn_lifetime))
+
+    async def start(self) -> None:
+        """Check the stores and take up the calls that live in Redis. Raises when a store must not be used (P07) or does not answer."""
+        await migrate(self.database)
+        await self.redis.ping()
+        await check_not_persistent(self.book_redis)
+        await self.discovery.ping()
+        await self.calls.start()
+
+    def application(self) -> web.Application:
+        """The aiohttp application."""
+        app = web.Application()
+        pages = Pages(self.settings.web_root or default_web_root())
+        app.router.add_get(PATH, self.sockets.handle)
+        app.router.add_routes(self.rest.routes())
+        app.router.add_get("/{path:.*}", pages.handle)
+        return app
+
+    async def close(self) -> None:
+        """End sockets, calls' writers and connections, in that order."""
+        await self.sockets.close()
+        await self.calls.close()
+        await self.events.close()
+        await self.discovery.close()
+        for delivery in self.delivery.values():
+            await delivery.close()
+        await self.redis.aclose()
+        await self.book_redis.aclose()
+        await self.database.close()
+
+
+def default_web_root() -> Path | None:
+    """The built demo beside the package (a checkout), if there is one."""
+    root = Path(__file__).parent.parent / "web" / "demo" / "dist"
+    return root if root.is_dir() else None
+
+
+def make_delivery(settings: Settings) -> dict[Channel, Delivery]:
+    """The adapters that the settings name."""
+    phone: Delivery = ConsoleDelivery()
+    email: Delivery = ConsoleDelivery()
+    if settings.phone_delivery == "http":
+        if settings.sms_url is None:
+            raise ValueError("phone_delivery is http: sms_url is needed")
+        phone = HttpSmsDelivery(url=settings.sms_url, authorization=settings.sms_authorization, server_name=settings.server_name)
+    if settings.email_delivery == "smtp":
+        if settings.smtp_host is None or settings.smtp_from is None:
+            raise ValueError("email_delivery is smtp: smtp_host and smtp_from are needed")
+        email = SmtpDelivery(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            username=settings.smtp_username,
+            password=settings.smtp_password,
+            sender=settings.smtp_from,
+            tls=settings.smtp_tls,
+            server_name=settings.server_name,
+        )
+    return {Channel.PHONE: phone, Channel.EMAIL: email}
+
+
+async def run_hub(settings: Settings) -> None:
+    """Run one hub until SIGTERM or SIGINT. The stores' URLs and the key-holder's must be set (``kloudtalk serve`` sets them)."""
+    if settings.redis_url is None or settings.address_book_redis_url is None:
+        raise ValueError("redis_url and address_book_redis_url are needed")
+    database = Database(settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir.absolute()}/kloudtalk.db")
+    hub = Hub(
+        settings,
+        database=database,
+        redis=redis_client(settings.redis_url),
+        book_redis=redis_client(settings.address_book_redis_url),
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(hub.close)
+        await hub.start()
+        runner = web.AppRunner(hub.application(), access_log=None, shutdown_timeout=_SHUTDOWN, handle_signals=False)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=4096)
+        await site.start()
+        addresses = runner.addresses
+        port = addresses[0][1] if addresses else settings.port
+        shown = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::1", "::") else settings.host
+        print(f"listening on http://{shown}:{port}", flush=True)
+        await stop.wait()
+        await hub.sockets.close()

@@ -1,0 +1,147 @@
+"""Call history: each side's own lines. Calls put them into a Redis list with the transaction that ends them; a writer moves them to SQL
+in bulk, so that no call waits for SQL and none is lost when a hub dies in between.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import and_, delete, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from signaling.storage.sql import Database
+from signaling.storage.tables import accounts, call_records
+from signaling.wire.errors import ErrorCode, Refused
+from signaling.wire.messages import Reason
+from signaling.wire.rest import CallHistory, CallRecord
+
+log = logging.getLogger(__name__)
+
+QUEUE: Final = "call_history"
+"""Redis list of lines not yet in SQL."""
+_BATCH: Final = 500
+_RETRY: Final = 2.0
+"""Seconds until the next try when a store does not answer."""
+
+
+class Line(Struct, frozen=True, array_like=True):
+    """One line of one account's history. Times in milliseconds."""
+
+    account: str
+    call: str
+    peer: str
+    outgoing: bool
+    reason: Reason
+    started_at: int
+    connected_at: int | None
+    ended_at: int
+
+
+_lines: Final = msgspec.msgpack.Decoder(Line)
+
+
+class History:
+    """Reads and deletes a user's history, and writes what calls have queued."""
+
+    def __init__(self, *, database: Database, redis: Redis) -> None:
+        self._database = database
+        self._redis = redis
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to write what is queued, that of a former hub included."""
+        self._wake.set()
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop writing; what is still queued is written by the next hub."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def wake(self) -> None:
+        """Something was queued."""
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                while await self.write_queued():
+                    pass
+            except (RedisError, SQLAlchemyError, OSError) as error:
+                log.error("call history: a store does not answer (%s)", type(error).__name__)
+                await asyncio.sleep(_RETRY)
+                self._wake.set()
+
+    async def write_queued(self) -> int:
+        """Move one batch to SQL; returns how many lines. Lines of deleted accounts are dropped, a line written twice counts once."""
+        raw: Any = await self._redis.lrange(QUEUE, 0, _BATCH - 1)
+        if not raw:
+            return 0
+        lines = [_lines.decode(item) for item in raw]
+        async with self._database.begin() as connection:
+            wanted = {line.account for line in lines}
+            rows = await connection.execute(select(accounts.c.id).where(accounts.c.id.in_(wanted)))
+            existing = {row.id for row in rows}
+            values = [msgspec.structs.asdict(line) for line in lines if line.account in existing]
+            if values:
+                dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+                await connection.execute(dialect.insert(call_records).on_conflict_do_nothing(), values)
+        await self._redis.ltrim(QUEUE, len(raw), -1)
+        return len(raw)
+
+    async def page(self, account: str, *, before: str | None, limit: int) -> CallHistory:
+        """One page, newest first. ``before`` is ``next`` of the page before."""
+        await self.write_queued()  # one's own last call is there when one looks
+        query = select(call_records).where(call_records.c.account == account)
+        if before is not None:
+            at, _, call = before.partition(".")
+            started = int(at)
+            query = query.where(
+                or_(
+                    call_records.c.started_at < started,
+                    and_(call_records.c.started_at == started, call_records.c.call < call),
+                )
+            )
+        query = query.order_by(call_records.c.started_at.desc(), call_records.c.call.desc()).limit(limit + 1)
+        async with self._database.begin() as connection:
+            rows = (await connection.execute(query)).all()
+        records = [
+            CallRecord(
+                call=row.call,
+                peer=row.peer,
+                outgoing=row.outgoing,
+                reason=Reason(row.reason),
+                started_at=row.started_at,
+                ended_at=row.ended_at,
+                connected_at=UNSET if row.connected_at is None else row.connected_at,
+            )
+            for row in rows[:limit]
+        ]
+        more = len(rows) > limit
+        return CallHistory(calls=records, next=f"{records[-1].started_at}.{records[-1].call}" if more else UNSET)
+
+    async def forget(self, account: str, call: str) -> None:
+        """Delete one line of the user's own history."""
+        await self.write_queued()
+        async with self._database.begin() as connection:
+            gone = await connection.execute(
+                delete(call_records).where(call_records.c.account == account, call_records.c.call == call)
+            )
+        if not gone.rowcount:
+            raise Refused(ErrorCode.NOT_FOUND)
+
+    async def forget_all(self, account: str) -> None:
+        """Delete the user's whole history; the other sides keep their own."""
+        while await self.write_queued():
+            pass
+        async with self._database.begin() as connection:
+            await connection.execute(delete(call_records).where(call_records.c.account == account))

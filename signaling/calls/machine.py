@@ -1,0 +1,382 @@
+"""The call machine: a pure function from a call and an event to the next call and what must be done about it.
+
+No I/O, no clock, no randomness: the caller gives the time. A call ends exactly once, with one reason, and both sides learn the same.
+Whatever happens, a live call has a deadline, or is connected with both parties present: it cannot get stuck.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from signaling.wire.errors import ErrorCode, Refused
+from signaling.wire.messages import CONNECT_TIMEOUT, RETURN_TIMEOUT, RING_TIMEOUT, Reason, Stage
+
+# --- state -----------------------------------------------------------------------------------------------------------------
+
+
+class Call(Struct, frozen=True, array_like=True):
+    """One 1:1 call. Times are seconds since 1970."""
+
+    id: str
+    caller: str
+    """Account."""
+    caller_device: str
+    caller_phone: str
+    callee: str
+    """Account."""
+    devices: tuple[str, ...]
+    """Devices of the callee that the call goes to. Empty when the callee must not be told (blocked, not allowed)."""
+    reached: frozenset[str]
+    """Those of ``devices`` that have a socket."""
+    created_at: float
+    deadline: float | None
+    """When the stage ends by itself."""
+    stage: Stage = Stage.INVITING
+    seq: int = 1
+    """Counts changes that the sides are told of."""
+    busy: frozenset[str] = frozenset()
+    """Those of ``devices`` that are in another call."""
+    callee_device: str | None = None
+    """The device that took the call."""
+    answered: bool = False
+    """Whether the caller has the answer. False in ``connecting`` after glare, until the callee's device has sent it."""
+    up: frozenset[str] = frozenset()
+    """Devices at which media flows."""
+    away: frozenset[str] = frozenset()
+    """Parties without a socket."""
+    connected_at: float | None = None
+    ended_at: float | None = None
+    reason: Reason | None = None
+    superseded_by: str | None = None
+    """The call that goes on in the place of this one (glare)."""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the callee never hears of the call."""
+        return not self.devices
+
+    @property
+    def live(self) -> bool:
+        """Whether the call has not ended."""
+        return self.stage is not Stage.ENDED
+
+    def is_party(self, device: str) -> bool:
+        """Whether a device is one of the two in the call."""
+        return device == self.caller_device or device == self.callee_device
+
+    def other(self, device: str) -> str | None:
+        """The other device in the call, once there is one."""
+        return self.callee_device if device == self.caller_device else self.caller_device
+
+
+# --- events ----------------------------------------------------------------------------------------------------------------
+
+
+class Rang(Struct, frozen=True):
+    """A device of the callee rings."""
+
+    device: str
+
+
+class Accepted(Struct, frozen=True):
+    """A device of the callee takes the call and sends its answer."""
+
+    device: str
+
+
+class Declined(Struct, frozen=True):
+    """The callee does not want the call."""
+
+    device: str
+
+
+class Busy(Struct, frozen=True):
+    """A device of the callee is in another call."""
+
+    device: str
+
+
+class Connected(Struct, frozen=True):
+    """Media flows at a device."""
+
+    device: str
+
+
+class Failed(Struct, frozen=True):
+    """A device tried every way for media."""
+
+    device: str
+
+
+class HungUp(Struct, frozen=True):
+    """A party ends the call."""
+
+    device: str
+
+
+class Left(Struct, frozen=True):
+    """A device lost its socket."""
+
+    device: str
+
+
+class Returned(Struct, frozen=True):
+    """A device has a socket."""
+
+    device: str
+
+
+class Removed(Struct, frozen=True):
+    """A device was revoked or its account deleted."""
+
+    device: str
+
+
+class DeadlinePassed(Struct, frozen=True):
+    """It may be time to end the call; nothing happens when it is not."""
+
+
+class Collided(Struct, frozen=True):
+    """Glare: both sides invited each other. ``survivor`` says how it ended for this call: taken by ``device``, or superseded."""
+
+    device: str
+    """Survivor: the callee's device that had invited. Loser: unused."""
+    superseded_by: str | None = None
+    """Loser: the id of the call that goes on."""
+
+
+Event = Rang | Accepted | Declined | Busy | Connected | Failed | HungUp | Left | Returned | Removed | DeadlinePassed | Collided
+
+# --- effects ---------------------------------------------------------------------------------------------------------------
+
+
+class TellIncoming(Struct, frozen=True):
+    """Offer the call to a device of the callee. ``accepted``: it has taken the call by glare and must answer."""
+
+    device: str
+    accepted: bool = False
+
+
+class TellRings(Struct, frozen=True):
+    """Tell the caller that the callee rings."""
+
+
+class TellAnswered(Struct, frozen=True):
+    """Tell the caller that the callee took the call, with the answer."""
+
+
+class TellUp(Struct, frozen=True):
+    """Tell a party that the call is connected."""
+
+    device: str
+
+
+class TellEnded(Struct, frozen=True):
+    """Tell a device that the call is over for it."""
+
+    device: str
+    reason: Reason
+    superseded_by: str | None = None
+
+
+class Remember(Struct, frozen=True):
+    """Write the ended call to the history of those who may know of it."""
+
+
+Effect = TellIncoming | TellRings | TellAnswered | TellUp | TellEnded | Remember
+
+Step = tuple[Call, list[Effect]]
+
+_RINGING: Final = (Stage.INVITING, Stage.RINGING)
+_TALKING: Final = (Stage.CONNECTING, Stage.CONNECTED)
+
+
+def invite(
+    *,
+    call: str,
+    caller: str,
+    caller_device: str,
+    caller_phone: str,
+    callee: str,
+    devices: tuple[str, ...],
+    reached: frozenset[str],
+    now: float,
+) -> Step:
+    """A new call. ``devices`` empty: the callee is not told, and the caller waits as for someone who is offline."""
+    state = Call(call, caller, caller_device, caller_phone, callee, devices, reached, now, now + RING_TIMEOUT)
+    return state, [TellIncoming(device) for device in devices if device in reached]
+
+
+def collides(call: Call, *, caller: str, callee: str) -> bool:
+    """Whether an invite from ``caller`` to ``callee`` meets this call half-way (glare)."""
+    return call.caller == callee and call.callee == caller and call.stage in _RINGING and not call.hidden
+
+
+def advance(call: Call, event: Event, now: float) -> Step:
+    """The next state and what must be done. Raises ``Refused`` (``wrong_stage``, ``answered_elsewhere``, ``unknown_call``): then
+    nothing has changed.
+    """
+    if not call.live:
+        if isinstance(event, (Left, Returned, Removed, DeadlinePassed, Collided)):
+            return call, []
+        raise Refused(ErrorCode.UNKNOWN_CALL)
+    match event:
+        case Rang(device):
+            return _rang(call, device)
+        case Accepted(device):
+            return _accepted(call, device, now)
+        case Declined(device):
+            _must_ring(call, device)
+            return _end(call, Reason.DECLINED, now)
+        case Busy(device):
+            _must_ring(call, device)
+            return _if_none_free(replace(call, busy=call.busy | {device}), now)
+        case Connected(device):
+            return _connected(call, device, now)
+        case Failed(device):
+            _must_talk(call, device)
+            return _end(call, Reason.FAILED, now)
+        case HungUp(device):
+            if device == call.caller_device and call.stage in _RINGING:
+                return _end(call, Reason.CANCELLED, now)
+            _must_talk(call, device)
+            return _end(call, Reason.HANGUP, now)
+        case Left(device):
+            return _left(call, device, now)
+        case Returned(device):
+            return _returned(call, device)
+        case Removed(device):
+            return _removed(call, device, now)
+        case DeadlinePassed():
+            return _deadline(call, now)
+        case Collided(device, superseded_by):
+            if call.stage not in _RINGING:
+                return call, []
+            if superseded_by is None:
+                return _taken(call, device, now, answered=False)
+            return _end(call, Reason.ANSWERED_ELSEWHERE, now, superseded_by=superseded_by)
+
+
+def _must_ring(call: Call, device: str) -> None:
+    """The device must be one of the callee's, and the call not yet taken."""
+    if device not in call.devices:
+        raise Refused(ErrorCode.WRONG_STAGE)
+    if call.stage not in _RINGING:
+        raise Refused(ErrorCode.WRONG_STAGE if device == call.callee_device else ErrorCode.ANSWERED_ELSEWHERE)
+
+
+def _must_talk(call: Call, device: str) -> None:
+    if not call.is_party(device):
+        raise Refused(ErrorCode.ANSWERED_ELSEWHERE if call.stage in _TALKING and device in call.devices else ErrorCode.WRONG_STAGE)
+    if call.stage not in _TALKING:
+        raise Refused(ErrorCode.WRONG_STAGE)
+
+
+def _rang(call: Call, device: str) -> Step:
+    _must_ring(call, device)
+    if call.stage is Stage.RINGING:
+        return call, []
+    return replace(call, stage=Stage.RINGING, seq=call.seq + 1), [TellRings()]
+
+
+def _accepted(call: Call, device: str, now: float) -> Step:
+    if call.stage is Stage.CONNECTING and device == call.callee_device and not call.answered:
+        return replace(call, answered=True, seq=call.seq + 1), [TellAnswered()]
+    _must_ring(call, device)
+    return _taken(call, device, now, answered=True)
+
+
+def _taken(call: Call, device: str, now: float, *, answered: bool) -> Step:
+    taken = replace(
+        call,
+        stage=Stage.CONNECTING,
+        seq=call.seq + 1,
+        callee_device=device,
+        answered=answered,
+        deadline=now + CONNECT_TIMEOUT,
+        away=call.away | (frozenset() if device in call.reached else {device}),
+    )
+    effects: list[Effect] = [TellAnswered() if answered else TellIncoming(device, accepted=True)]
+    effects += [TellEnded(other, Reason.ANSWERED_ELSEWHERE) for other in call.devices if other != device and other in call.reached]
+    return taken, effects
+
+
+def _connected(call: Call, device: str, now: float) -> Step:
+    _must_talk(call, device)
+    if not call.answered:
+        raise Refused(ErrorCode.WRONG_STAGE)
+    call = replace(call, up=call.up | {device})
+    if call.stage is Stage.CONNECTED or len(call.up) < 2:
+        return call, []
+    up = replace(
+        call,
+        stage=Stage.CONNECTED,
+        seq=call.seq + 1,
+        connected_at=now,
+        deadline=now + RETURN_TIMEOUT if call.away else None,
+    )
+    return up, [TellUp(party) for party in sorted(call.up)]
+
+
+def _left(call: Call, device: str, now: float) -> Step:
+    call = replace(call, reached=call.reached - {device})
+    if call.stage in _RINGING:
+        if device == call.caller_device:
+            return replace(call, away=call.away | {device}), []
+        return _if_none_free(replace(call, busy=call.busy - {device}), now)
+    if not call.is_party(device) or device in call.away:
+        return call, []
+    deadline = now + RETURN_TIMEOUT if call.stage is Stage.CONNECTED and call.deadline is None else call.deadline
+    return replace(call, away=call.away | {device}, deadline=deadline), []
+
+
+def _returned(call: Call, device: str) -> Step:
+    if device in call.devices and call.stage in _RINGING and device not in call.reached:
+        return replace(call, reached=call.reached | {device}), []  # `sync` offers it the call
+    if not call.is_party(device):
+        return call, []
+    away = call.away - {device}
+    deadline = None if call.stage is Stage.CONNECTED and not away else call.deadline
+    reached = call.reached | {device} if device in call.devices else call.reached
+    return replace(call, away=away, deadline=deadline, reached=reached), []
+
+
+def _removed(call: Call, device: str, now: float) -> Step:
+    if device == call.caller_device and call.stage in _RINGING:
+        return _end(call, Reason.CANCELLED, now)
+    if call.is_party(device):
+        return _end(call, Reason.HANGUP, now)
+    if device not in call.devices or call.stage not in _RINGING:
+        return call, []
+    # `devices` keeps it, so that the call does not look hidden; without a session it can do nothing any more
+    return _if_none_free(replace(call, reached=call.reached - {device}, busy=call.busy - {device}), now)
+
+
+def _if_none_free(call: Call, now: float) -> Step:
+    """``busy`` when every device that can be reached is in another call."""
+    if call.busy and call.reached <= call.busy:
+        return _end(call, Reason.BUSY, now)
+    return call, []
+
+
+def _deadline(call: Call, now: float) -> Step:
+    if call.deadline is None or now < call.deadline:
+        return call, []
+    if call.stage in _RINGING:
+        return _end(call, Reason.MISSED, now)
+    return _end(call, Reason.FAILED if call.stage is Stage.CONNECTING else Reason.LOST, now)
+
+
+def _end(call: Call, reason: Reason, now: float, *, superseded_by: str | None = None) -> Step:
+    ended = replace(
+        call, stage=Stage.ENDED, seq=call.seq + 1, reason=reason, deadline=None, ended_at=now, superseded_by=superseded_by
+    )
+    # before the call was taken it rings on every device; afterwards the others have been told already
+    callee = call.devices if call.callee_device is None else (call.callee_device,)
+    effects: list[Effect] = [TellEnded(call.caller_device, reason, superseded_by)]
+    # a callee's device that hears of a superseded call stops ringing; the surviving call reaches the account from its own side
+    effects += [TellEnded(device, reason, superseded_by) for device in callee if device in call.reached or call.is_party(device)]
+    if superseded_by is None:
+        effects.append(Remember())
+    return ended, effects

@@ -1,0 +1,111 @@
+"""``kloudtalk check``: reaches every configured store and service, one line each."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from signaling.contacts.discovery import Discovery
+from signaling.contacts.store import check_not_persistent
+from signaling.settings import Settings
+from signaling.storage.sql import Database
+from signaling.wire.errors import Refused
+
+
+async def run_checks(settings: Settings) -> bool:
+    """Print one line per thing that is configured; True when all is well."""
+    checks: list[tuple[str, Callable[[], Awaitable[str]]]] = [("settings", _settings), ("database", lambda: _database(settings))]
+    checks.append(("redis", lambda: _redis(settings.redis_url, persistent=True)))
+    checks.append(("address books", lambda: _redis(settings.address_book_redis_url, persistent=False)))
+    checks.append(("key-holder", lambda: _keyholder(settings)))
+    checks.append(("codes", lambda: _delivery(settings)))
+    checks.append(("ice", lambda: _ice(settings)))
+    well = True
+    for name, check in checks:
+        try:
+            async with asyncio.timeout(10):
+                line = await check()
+            print(f"ok      {name}: {line}")
+        except Exception as error:
+            well = False
+            # a URL in an exception's text may hold a password
+            text = error.message if isinstance(error, Refused) else str(error) if "://" not in str(error) else type(error).__name__
+            print(f"FAILED  {name}: {text or type(error).__name__}")
+    return well
+
+
+async def _settings() -> str:
+    return "valid"
+
+
+async def _database(settings: Settings) -> str:
+    if settings.database_url is None:
+        return f"SQLite in {_writable(settings.data_dir)}"
+    database = Database(settings.database_url)
+    try:
+        await database.ping()
+    finally:
+        await database.close()
+    return f"{database.engine.dialect.name} answers"
+
+
+def _writable(folder: Path) -> Path:
+    """The folder, or the nearest one above that exists. Raises ``PermissionError``."""
+    import os
+
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    if not os.access(there, os.W_OK):
+        raise PermissionError(f"{there} cannot be written to")
+    return folder
+
+
+async def _redis(url: str | None, *, persistent: bool) -> str:
+    if url is None:
+        return "embedded Valkey" + ("" if persistent else ", which does not persist")
+    client = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=3)
+    try:
+        await client.ping()
+        if not persistent:
+            await check_not_persistent(client)
+    finally:
+        await client.aclose()
+    return "answers" if persistent else "answers, and does not persist"
+
+
+async def _keyholder(settings: Settings) -> str:
+    if settings.keyholder_url is None:
+        return "started by serve"
+    if settings.keyholder_secret is None:
+        raise ValueError("keyholder_secret is needed with keyholder_url")
+    discovery = Discovery(url=settings.keyholder_url, secret=settings.keyholder_secret)
+    try:
+        await discovery.ping()
+    finally:
+        await discovery.close()
+    return "answers"
+
+
+async def _delivery(settings: Settings) -> str:
+    if settings.email_delivery == "smtp":
+        import aiosmtplib
+
+        client = aiosmtplib.SMTP(
+            hostname=settings.smtp_host,
+            port=settings.smtp_port,
+            use_tls=settings.smtp_tls == "tls",
+            start_tls=settings.smtp_tls == "starttls",
+            timeout=8,
+        )
+        async with client:
+            if settings.smtp_username:
+                await client.login(settings.smtp_username, settings.smtp_password or "")
+    return f"phone by {settings.phone_delivery}, e-mail by {settings.email_delivery}"
+
+
+async def _ice(settings: Settings) -> str:
+    if not settings.stun_urls and not settings.turn_urls:
+        return "no STUN or TURN: calls work where a direct way exists"
+    return f"{len(settings.stun_urls)} STUN and {len(settings.turn_urls)} TURN URLs (not reached from here)"

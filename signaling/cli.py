@@ -1,0 +1,106 @@
+"""The command ``kloudtalk``."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import uvloop
+from msgspec.structs import replace
+
+import signaling
+from signaling.settings import Settings
+from signaling.settings_loader import SettingsError, load_settings
+
+
+def parser() -> argparse.ArgumentParser:
+    """Commands and options."""
+    top = argparse.ArgumentParser(
+        prog="kloudtalk",
+        description="Voice calls that the server cannot listen to.",
+        epilog="Every setting can come from the environment (KLOUDTALK_NAME) or a TOML file; docs/settings.md lists them.",
+    )
+    top.add_argument("--version", action="version", version=f"kloudtalk {signaling.__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, summary, detail in (
+        (
+            "serve",
+            "run the whole service on this machine",
+            "Runs everything that is not configured to run elsewhere: two embedded Valkeys (live state, address books), the "
+            "key-holder and the hub. Needs no configuration; keeps all data in one folder. Ctrl-C or SIGTERM ends all of it.",
+        ),
+        ("hub", "run one hub", "Runs one hub; redis_url, address_book_redis_url, keyholder_url and keyholder_secret must be set."),
+        (
+            "keyholder",
+            "run the key-holder",
+            "Runs the process that alone holds the discovery key; keyholder_url says where it listens.",
+        ),
+        ("check", "validate settings and reach every configured store", "Prints one line per thing; exits with 1 if any failed."),
+    ):
+        command = commands.add_parser(name, help=summary, description=detail)
+        command.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings (default: $KLOUDTALK_CONFIG)")
+        command.add_argument(
+            "--data-dir", type=Path, metavar="DIR", help="folder for everything that is kept (default: kloudtalk-data)"
+        )
+        if name in ("serve", "hub"):
+            command.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+            command.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8440)")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns its exit status: 0 well, 1 failed, 2 wrong usage or settings."""
+    options = parser().parse_args(arguments)
+    try:
+        settings = load_settings(file=options.config)
+        changes = {name: value for name in ("data_dir", "host", "port") if (value := getattr(options, name, None)) is not None}
+        settings = replace(settings, **changes)
+        if not 0 <= settings.port <= 65535:
+            raise SettingsError("port: 0 to 65535")
+    except SettingsError as error:
+        print(f"kloudtalk: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    # what libraries log at these levels can name requests or addresses
+    for name in ("aiohttp", "asyncio", "sqlalchemy", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    if options.command == "serve":
+        from signaling.supervisor import Supervisor
+
+        return Supervisor(settings).run()
+    if options.command == "check":
+        from signaling.checks import run_checks
+
+        return 0 if asyncio.run(run_checks(settings)) else 1
+    try:
+        uvloop.run(_hub(settings) if options.command == "hub" else _keyholder(settings))
+    except KeyboardInterrupt:
+        return 0
+    except Exception as error:
+        print(f"kloudtalk {options.command}: {error or type(error).__name__}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+async def _hub(settings: Settings) -> None:
+    from signaling.app import run_hub
+
+    await run_hub(settings)
+
+
+async def _keyholder(settings: Settings) -> None:
+    from signaling.contacts.keyholder import run_keyholder
+
+    if settings.keyholder_url is None or settings.keyholder_secret is None:
+        raise ValueError("keyholder_url and keyholder_secret are needed")
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await run_keyholder(
+        url=settings.keyholder_url,
+        secret=settings.keyholder_secret,
+        key_file=settings.data_dir / "discovery.key",
+        budget=settings.discovery_budget,
+        refill_per_day=settings.discovery_refill_per_day,
+    )

@@ -1,0 +1,155 @@
+"""Contacts: the uploaded phonebook, who of it is here (P06), who joins later (P08), and whom the user blocked."""
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec import UNSET
+from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from signaling.accounts.directory import Directory
+from signaling.contacts.discovery import Discovery
+from signaling.contacts.events import ContactEvents
+from signaling.contacts.store import ContactStore
+from signaling.storage.sql import Database
+from signaling.storage.tables import accounts, blocks
+from signaling.wire.errors import ErrorCode, Refused
+from signaling.wire.messages import ContactMatch
+from signaling.wire.rest import MAX_BOOK, AddressBook, Blocks, ChangeContacts, ContactsChange, Entry, Evaluated, Purpose
+
+
+class Consents(Protocol):
+    """Whether a user gave a consent (``privacy/consents.py``)."""
+
+    async def granted(self, account: str, purpose: Purpose) -> bool:
+        """True only after an explicit yes that was not withdrawn."""
+
+
+class ContactService:
+    """Address books and blocks of all users."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: ContactStore,
+        directory: Directory,
+        discovery: Discovery,
+        consents: Consents,
+        events: ContactEvents,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._directory = directory
+        self._discovery = discovery
+        self._consents = consents
+        self._events = events
+        self._clock = clock
+
+    # --- the address book ------------------------------------------------------------------------------------------------
+
+    async def evaluate(self, account: str, blinded: list[str]) -> Evaluated:
+        """Have blinded numbers evaluated by the key-holder."""
+        await self._require_consent(account)
+        return await self._discovery.evaluate(account, blinded)
+
+    async def change(self, account: str, body: ChangeContacts) -> ContactsChange:
+        """Apply changes of the book; answers which of the added entries are accounts."""
+        await self._require_consent(account)
+        add = {entry.token: entry.entry for entry in body.add}
+        count = await self._store.change(account, add, body.remove, reset=body.reset, limit=MAX_BOOK)
+        if count is None:
+            raise Refused(ErrorCode.ADDRESS_BOOK_FULL)
+        # withdrawn while we wrote? Then what was written goes, whichever of the two came last
+        if not await self._consents.granted(account, Purpose.PHONEBOOK):
+            await self._store.delete(account, known=True)
+            raise Refused(ErrorCode.CONSENT_REQUIRED)
+        found = await self._directory.by_tokens(add)
+        self._events.book_changed(account)
+        return ContactsChange(
+            count=count, matches=[ContactMatch(token, other) for token, other in found.items() if other != account]
+        )
+
+    async def get(self, account: str) -> AddressBook:
+        """The uploaded book, matches marked."""
+        book = await self._store.get(account)
+        found = await self._directory.by_tokens(book)
+        entries = []
+        for token, entry in book.items():
+            other = found.get(token)
+            entries.append(Entry(token=token, entry=entry, account=UNSET if other is None or other == account else other))
+        return AddressBook(entries)
+
+    async def delete(self, account: str) -> None:
+        """Delete the book, at once and for good (P07): there is no backup of it."""
+        await self._store.delete(account, known=True)
+        self._events.book_changed(account)
+
+    async def _require_consent(self, account: str) -> None:
+        if not await self._consents.granted(account, Purpose.PHONEBOOK):
+            raise Refused(ErrorCode.CONSENT_REQUIRED)
+
+    async def wanted(self, account: str) -> bool:
+        """Whether the user's clients should upload again: consent is given, and the live store was lost since."""
+        return not await self._store.uploaded(account) and await self._consents.granted(account, Purpose.PHONEBOOK)
+
+    # --- what other features ask -------------------------------------------------------------------------------------------
+
+    async def is_contact(self, owner: str, token: str) -> bool:
+        """Whether ``owner``'s book holds the number behind ``token``."""
+        return await self._store.holds(owner, token)
+
+    async def holders_of(self, token: str) -> frozenset[str]:
+        """Accounts whose book holds ``token``: those to tell when that account's devices change."""
+        return await self._store.holders(token)
+
+    async def joined(self, account: str, token: str) -> None:
+        """An account was created: whoever waits for its number sees the match."""
+        for holder in await self._store.holders(token) - {account}:
+            self._events.matches_added(holder, [ContactMatch(token, account)])
+
+    async def reset(self, account: str) -> None:
+        """The account was registered anew; no device can read its old book."""
+        await self._store.delete(account, known=True)
+        self._events.book_changed(account)
+
+    async def forget_account(self, account: str, token: str) -> None:
+        """The account was deleted: its book goes, and who had it as a contact is told (P23)."""
+        await self._store.delete(account, known=False)
+        for holder in await self._store.holders(token) - {account}:
+            self._events.matches_removed(holder, [account])
+
+    # --- blocks --------------------------------------------------------------------------------------------------------------
+
+    async def blocked(self, account: str) -> Blocks:
+        """Whom the user blocked, oldest first."""
+        query = select(blocks.c.blocked).where(blocks.c.account == account).order_by(blocks.c.at, blocks.c.blocked)
+        async with self._database.begin() as connection:
+            return Blocks([row.blocked for row in await connection.execute(query)])
+
+    async def block(self, account: str, other: str) -> None:
+        """Block an account; doing so twice is doing so once."""
+        if other == account:
+            raise Refused(ErrorCode.NOT_FOUND)
+        try:
+            async with self._database.begin() as connection:
+                if (await connection.execute(select(accounts.c.id).where(accounts.c.id == other))).first() is None:
+                    raise Refused(ErrorCode.NOT_FOUND)
+                await connection.execute(insert(blocks).values(account=account, blocked=other, at=int(self._clock() * 1000)))
+        except IntegrityError:
+            return
+        self._events.blocks_changed(account)
+
+    async def unblock(self, account: str, other: str) -> None:
+        """Unblock an account; one that is not blocked stays so."""
+        async with self._database.begin() as connection:
+            await connection.execute(delete(blocks).where(blocks.c.account == account, blocks.c.blocked == other))
+        self._events.blocks_changed(account)
+
+    async def has_blocked(self, owner: str, other: str) -> bool:
+        """Whether ``owner`` blocked ``other``."""
+        query = select(blocks.c.at).where(blocks.c.account == owner, blocks.c.blocked == other)
+        async with self._database.begin() as connection:
+            return (await connection.execute(query)).first() is not None

@@ -1,0 +1,109 @@
+"""Address books in the live Redis that keeps nothing on disk (P07).
+
+``book:{account}`` is a hash of discovery token to ciphertext; ``holders:{token}`` the accounts whose book holds the token, so that a
+later joiner is found (P08). Neither holds a name or a number that the server could read.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from redis.asyncio import Redis
+
+
+class PersistentStoreError(RuntimeError):
+    """The Redis for address books writes to disk. It must not (P07): the hub refuses to start."""
+
+
+async def check_not_persistent(redis: Redis) -> None:
+    """Raise ``PersistentStoreError`` unless the server has ``save ""`` and ``appendonly no``."""
+    save: Any = await redis.config_get("save")
+    append: Any = await redis.config_get("appendonly")
+    values = {_text(k): _text(v) for k, v in {**save, **append}.items()}
+    if values.get("save", "?") != "" or values.get("appendonly", "?") != "no":
+        raise PersistentStoreError(
+            'the Redis for address books persists (save or appendonly is set). Promise P07 forbids that: set `save ""` and '
+            "`appendonly no` on it, or leave address_book_redis_url unset to use the embedded one"
+        )
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+# Everything of one change is one script: it is atomic, costs one round trip, and two uploads at once cannot pass the limit together.
+# KEYS: book; ARGV: account, limit, reset, number of removals, removals…, then pairs of token and entry
+_CHANGE: Final = """
+local book, account, limit = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local removals = tonumber(ARGV[4])
+local size = redis.call('HLEN', book)
+if ARGV[3] == '1' then size = 0 end
+local fresh = 0
+local removed = {}
+for i = 5, 4 + removals do removed[ARGV[i]] = true end
+for i = 5 + removals, #ARGV, 2 do
+  if ARGV[3] == '1' or redis.call('HEXISTS', book, ARGV[i]) == 0 then fresh = fresh + 1 end
+end
+local gone = 0
+if ARGV[3] ~= '1' then for token in pairs(removed) do gone = gone + redis.call('HEXISTS', book, token) end end
+if size - gone + fresh > limit and fresh > 0 then return -1 end
+if ARGV[3] == '1' then
+  for _, token in ipairs(redis.call('HKEYS', book)) do redis.call('SREM', 'holders:' .. token, account) end
+  redis.call('DEL', book)
+end
+for token in pairs(removed) do
+  redis.call('HDEL', book, token)
+  redis.call('SREM', 'holders:' .. token, account)
+end
+for i = 5 + removals, #ARGV, 2 do
+  redis.call('HSET', book, ARGV[i], ARGV[i + 1])
+  redis.call('SADD', 'holders:' .. ARGV[i], account)
+end
+redis.call('SET', 'uploaded:' .. account, '1')
+return redis.call('HLEN', book)
+"""
+
+_DELETE: Final = """
+for _, token in ipairs(redis.call('HKEYS', KEYS[1])) do redis.call('SREM', 'holders:' .. token, ARGV[1]) end
+redis.call('DEL', KEYS[1])
+if ARGV[2] == '1' then redis.call('SET', 'uploaded:' .. ARGV[1], '1') else redis.call('DEL', 'uploaded:' .. ARGV[1]) end
+"""
+
+
+class ContactStore:
+    """Redis behind address books. Raises ``redis.exceptions.RedisError`` when it does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._change = redis.register_script(_CHANGE)
+        self._delete = redis.register_script(_DELETE)
+
+    async def change(self, account: str, add: Mapping[str, str], remove: Iterable[str], *, reset: bool, limit: int) -> int | None:
+        """Apply changes, removals first. Returns the number of entries afterwards; None (and no change) when it would pass ``limit``."""
+        removals = list(remove)
+        arguments: list[Any] = [account, limit, "1" if reset else "0", len(removals), *removals]
+        for token, entry in add.items():
+            arguments += (token, entry)
+        count = int(await self._change(keys=[f"book:{account}"], args=arguments))
+        return None if count < 0 else count
+
+    async def get(self, account: str) -> dict[str, str]:
+        """The whole book: token to ciphertext."""
+        book: Any = await self._redis.hgetall(f"book:{account}")
+        return {token.decode(): entry.decode() for token, entry in book.items()}
+
+    async def delete(self, account: str, *, known: bool) -> None:
+        """Empty a book at once. ``known`` remembers that it is empty by the user's will, not by loss."""
+        await self._delete(keys=[f"book:{account}"], args=[account, "1" if known else "0"])
+
+    async def uploaded(self, account: str) -> bool:
+        """Whether this live store has seen the user's book; False after the store was lost."""
+        return bool(await self._redis.exists(f"uploaded:{account}"))
+
+    async def holds(self, account: str, token: str) -> bool:
+        """Whether a user's book holds a token."""
+        return bool(await self._redis.hexists(f"book:{account}", token))
+
+    async def holders(self, token: str) -> frozenset[str]:
+        """Accounts whose book holds a token."""
+        members: Any = await self._redis.smembers(f"holders:{token}")
+        return frozenset(member.decode() for member in members)

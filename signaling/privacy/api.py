@@ -1,0 +1,43 @@
+"""REST operations of privacy: the policy, the purposes, consents."""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+import signaling
+from signaling.gateway.request import Handlers, RestRequest
+from signaling.privacy.consents import ConsentService, purposes
+from signaling.wire.messages import SUBPROTOCOL
+from signaling.wire.rest import Policy, Purpose, ServerInfo
+
+
+def handlers(service: ConsentService, *, server_name: str, policy_version: str, policy_file: Path | None) -> Handlers:
+    """Handlers by endpoint id. Raises ``OSError`` when the policy cannot be read."""
+    text = (policy_file or Path(__file__).parent / "policy.md").read_text(encoding="utf-8")
+    policy = Policy(version=policy_version, text=text)
+    info = ServerInfo(
+        name=server_name,
+        version=signaling.__version__,
+        protocol=SUBPROTOCOL,
+        policy_version=policy_version,
+        purposes=purposes(),
+    )
+
+    async def server_info(_r: RestRequest) -> Struct:
+        return info
+
+    async def server_policy(_r: RestRequest) -> Struct:
+        return policy
+
+    async def list_consents(r: RestRequest) -> Struct:
+        return await service.list(r.session.account)
+
+    async def change(r: RestRequest) -> Struct:
+        return await service.change(r.session.account, Purpose(r.path["purpose"]), r.body)
+
+    return {
+        "server.info": server_info,
+        "server.policy": server_policy,
+        "consents.list": list_consents,
+        "consents.change": change,
+    }

@@ -1,0 +1,149 @@
+"""Fills ``Settings``: defaults, then a TOML file, then the environment. Every mistake is named with its setting."""
+
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from signaling.settings import Settings
+
+PREFIX: Final = "KLOUDTALK_"
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names it and says what is wrong. Never holds the value: it may be a secret."""
+
+
+def names() -> list[str]:
+    """Names of all settings."""
+    return [f.name for f in msgspec.structs.fields(Settings)]
+
+
+def load_settings(environment: Mapping[str, str] = os.environ, file: Path | None = None) -> Settings:
+    """Settings in force. Raises ``SettingsError``.
+
+    Args:
+        environment: ``KLOUDTALK_NAME`` for each setting; lists are separated by commas.
+        file: a TOML file with the settings' names as keys; default: ``KLOUDTALK_CONFIG``, if set.
+    """
+    values: dict[str, Any] = {}
+    chosen = file or (Path(environment[f"{PREFIX}CONFIG"]) if environment.get(f"{PREFIX}CONFIG") else None)
+    if chosen is not None:
+        try:
+            values.update(tomllib.loads(chosen.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise SettingsError(f"{chosen}: cannot be read ({error.strerror})") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{chosen}: not TOML: {error}") from None
+        unknown = sorted(set(values) - set(names()))
+        if unknown:
+            raise SettingsError(f"{chosen}: no such setting: {', '.join(unknown)}")
+    hints = typing.get_type_hints(Settings)
+    known = {f"{PREFIX}{name.upper()}": name for name in names()}
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX) or variable == f"{PREFIX}CONFIG":
+            continue
+        if variable not in known:
+            raise SettingsError(f"{variable}: no such setting")
+        name = known[variable]
+        if text == "" and _optional(hints[name]):
+            values[name] = None
+        else:
+            is_list = typing.get_origin(hints[name]) is tuple
+            values[name] = [part.strip() for part in text.split(",") if part.strip()] if is_list else text
+    for name, value in values.items():
+        try:
+            msgspec.convert(value, hints_with_meta()[name], strict=False, dec_hook=_decode_path)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"{name}: {_without_values(error)}") from None
+    settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode_path)
+    check(settings)
+    return settings
+
+
+def check(settings: Settings) -> None:
+    """What no single setting shows. Raises ``SettingsError``."""
+    if settings.keyholder_secret is not None and len(settings.keyholder_secret) < 32:
+        raise SettingsError("keyholder_secret: needs 32 characters or more")
+    if settings.turn_urls and not settings.turn_secret:
+        raise SettingsError("turn_secret: needed with turn_urls")
+    for name, prefixes in (("stun_urls", ("stun:", "stuns:")), ("turn_urls", ("turn:", "turns:"))):
+        if any(not url.startswith(prefixes) for url in getattr(settings, name)):
+            raise SettingsError(f"{name}: a URL does not start with {' or '.join(prefixes)}")
+    if settings.phone_delivery == "http" and not settings.sms_url:
+        raise SettingsError("sms_url: needed with phone_delivery = http")
+    if settings.email_delivery == "smtp" and not (settings.smtp_host and settings.smtp_from):
+        raise SettingsError("smtp_host and smtp_from: needed with email_delivery = smtp")
+    for origin in settings.origins:
+        if not origin.startswith(("https://", "http://")) or origin.endswith("/"):
+            raise SettingsError("origins: an origin is scheme://host[:port], without a path")
+    url = settings.database_url
+    if url is not None and not url.startswith(("sqlite+aiosqlite:", "postgresql+asyncpg:")):
+        raise SettingsError("database_url: starts with sqlite+aiosqlite: or postgresql+asyncpg:")
+    if settings.keyholder_url is not None and not settings.keyholder_url.startswith(("unix:", "http://")):
+        raise SettingsError("keyholder_url: starts with unix: or http://")
+
+
+def to_environment(settings: Settings) -> dict[str, str]:
+    """The environment that gives these settings again: how ``serve`` hands them to its children."""
+    defaults = Settings()
+    result: dict[str, str] = {}
+    for name in names():
+        value = getattr(settings, name)
+        if value == getattr(defaults, name):
+            continue
+        result[f"{PREFIX}{name.upper()}"] = "" if value is None else ",".join(value) if isinstance(value, tuple) else str(value)
+    return result
+
+
+def table() -> str:
+    """``docs/settings.md``."""
+    lines = [
+        "# Settings",
+        "",
+        "Generated by `python -m signaling.settings_loader`. None is needed. Each can stand in a TOML file (`kloudtalk serve --config",
+        "FILE`, or `KLOUDTALK_CONFIG`) under its name, and in the environment under its variable, which wins. Lists in the environment",
+        "are separated by commas. `kloudtalk check` validates them and reaches every store.",
+        "",
+        "| Setting | Variable | Default | Meaning |",
+        "|---|---|---|---|",
+    ]
+    hints = hints_with_meta()
+    for f in msgspec.structs.fields(Settings):
+        default = f.default
+        shown = "" if default is None or default == () else f"`{default}`"
+        lines.append(f"| `{f.name}` | `{PREFIX}{f.name.upper()}` | {shown} | {_description(hints[f.name])} |")
+    return "\n".join(lines) + "\n"
+
+
+def hints_with_meta() -> dict[str, Any]:
+    """The settings' types with their bounds and descriptions."""
+    return typing.get_type_hints(Settings, include_extras=True)
+
+
+def _description(hint: Any) -> str:
+    return next((m.description for m in getattr(hint, "__metadata__", ()) if isinstance(m, msgspec.Meta) and m.description), "")
+
+
+def _optional(hint: Any) -> bool:
+    return isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
+
+
+def _decode_path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError
+
+
+def _without_values(error: msgspec.ValidationError) -> str:
+    text = str(error)
+    return "a value that is not allowed" if "Invalid enum value" in text or "Invalid value" in text else text
+
+
+if __name__ == "__main__":
+    print(table(), end="")

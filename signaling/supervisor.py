@@ -1,0 +1,190 @@
+"""``kloudtalk serve``: starts what is not configured elsewhere (two Valkeys, the key-holder), then the hub, and ends all together."""
+
+import fcntl
+import os
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import IO, Final
+
+from msgspec.structs import replace
+
+from signaling.settings import Settings
+from signaling.settings_loader import to_environment
+from signaling.storage.embedded import EmbeddedStoreError, EmbeddedValkey, die_with_parent
+
+_START_TIMEOUT: Final = 30.0
+_STOP_TIMEOUT: Final = 15.0
+
+
+class ServeError(RuntimeError):
+    """The service cannot start; the message says why, for the operator."""
+
+
+class Supervisor:
+    """The children of one ``serve``. ``run`` returns the exit status of the command."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._valkeys: list[tuple[str, EmbeddedValkey]] = []
+        self._children: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._stop_asked = False
+        self._lock: IO[str] | None = None
+
+    def run(self) -> int:
+        """Start everything, wait, end everything. 0 after SIGINT or SIGTERM, 1 when a child died or nothing could start."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+
+        def asked(_number: int, _frame: FrameType | None) -> None:
+            self._stop_asked = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, asked)
+        signal.signal(signal.SIGCHLD, lambda _n, _f: None)  # a child's end wakes the pipe
+        try:
+            self._start()
+            died = None
+            while not self._stop_asked and (died := self._dead()) is None:
+                ready, _, _ = select.select([wake_read], [], [], 5.0)
+                if ready:
+                    os.read(wake_read, 512)
+            if died is not None:
+                print(f"kloudtalk: {died}; ending the others", file=sys.stderr, flush=True)
+                return 1
+            print("kloudtalk: stopping", flush=True)
+            return 0
+        except (ServeError, EmbeddedStoreError, OSError) as error:
+            if self._stop_asked:
+                return 0
+            print(f"kloudtalk: {error}", file=sys.stderr, flush=True)
+            return 1
+        finally:
+            self._stop()
+            signal.set_wakeup_fd(-1)
+            os.close(wake_read)
+            os.close(wake_write)
+
+    def _start(self) -> None:
+        settings = self._settings
+        folder = settings.data_dir.absolute()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = (folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ServeError(f"another kloudtalk serve uses {folder}") from None
+        settings = replace(settings, data_dir=folder)
+        if settings.redis_url is None:
+            settings = replace(settings, redis_url=self._valkey("valkey", folder / "valkey", persistent=True))
+        if settings.address_book_redis_url is None:
+            url = self._valkey("address book valkey", folder / "address-book", persistent=False)
+            settings = replace(settings, address_book_redis_url=url)
+        if settings.keyholder_secret is None:
+            settings = replace(settings, keyholder_secret=_kept_secret(folder / "keyholder.secret"))
+        if settings.keyholder_url is None:
+            path = folder / "keyholder.sock"
+            if len(os.fsencode(path)) > 100:
+                raise ServeError("the data directory's path is too long for a unix socket (100 bytes): choose a shorter one")
+            settings = replace(settings, keyholder_url=f"unix:{path}")
+            self._spawn("key-holder", "keyholder", settings)
+            self._wait_for(path)
+        hub = self._spawn("hub", "hub", settings, stdout=subprocess.PIPE)
+        self._relay_output(hub)
+
+    def _valkey(self, name: str, folder: Path, *, persistent: bool) -> str:
+        valkey = EmbeddedValkey(folder, persistent=persistent)
+        self._valkeys.append((name, valkey))
+        valkey.start()
+        return valkey.url
+
+    def _spawn(self, name: str, command: str, settings: Settings, stdout: int | None = None) -> subprocess.Popen[bytes]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("KLOUDTALK_")} | to_environment(settings)
+        child = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "signaling", command],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            preexec_fn=die_with_parent,
+            start_new_session=True,  # Ctrl-C goes to us; we end the children in order
+        )
+        self._children.append((name, child))
+        return child
+
+    def _wait_for(self, path: Path) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while not path.exists():
+            if self._stop_asked:
+                raise ServeError("stopped")
+            died = self._dead()
+            if died is not None or time.monotonic() > deadline:
+                raise ServeError(died or "the key-holder did not start in time")
+            time.sleep(0.05)
+
+    def _relay_output(self, hub: subprocess.Popen[bytes]) -> None:
+        """Pass the hub's output on; a thread, since it goes on for as long as the hub lives."""
+        import threading
+
+        def relay() -> None:
+            assert hub.stdout is not None  # noqa: S101
+            for line in hub.stdout:
+                text = line.decode(errors="replace").rstrip("\n")
+                if text.startswith("listening on "):
+                    address = text.removeprefix("listening on ")
+                    print(f"{self._settings.server_name} is ready: open {address} in a browser. Ctrl-C stops it.", flush=True)
+                    if self._settings.phone_delivery == "console" or self._settings.email_delivery == "console":
+                        print(
+                            "Verification codes are printed here (set phone_delivery and email_delivery to send them).", flush=True
+                        )
+                else:
+                    print(text, flush=True)
+
+        threading.Thread(target=relay, daemon=True).start()
+
+    def _dead(self) -> str | None:
+        for name, valkey in self._valkeys:
+            if valkey.process is not None and valkey.process.poll() is not None:
+                return f"the {name} died (status {valkey.process.returncode})"
+        for name, child in self._children:
+            if child.poll() is not None:
+                return f"the {name} died (status {child.returncode})"
+        return None
+
+    def _stop(self) -> None:
+        """End the hub first, then what it uses."""
+        for name, child in reversed(self._children):
+            if child.poll() is None:
+                child.terminate()
+                try:
+                    child.wait(_STOP_TIMEOUT)
+                except subprocess.TimeoutExpired:
+                    print(f"kloudtalk: the {name} does not end; killing it", file=sys.stderr, flush=True)
+                    child.kill()
+                    child.wait()
+        for _, valkey in reversed(self._valkeys):
+            valkey.stop()
+        if self._lock is not None:
+            self._lock.close()
+
+
+def _kept_secret(path: Path) -> str:
+    """A secret made at the first start and kept in a file that only its owner may read."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        secret = path.read_text().strip()
+        if len(secret) < 32:
+            raise ServeError(f"{path} does not hold a secret; remove it to make a new one") from None
+        return secret
+    secret = secrets.token_urlsafe(32)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secret + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return secret
