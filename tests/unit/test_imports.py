@@ -1,0 +1,83 @@
+"""Imports run one way (docs/architecture.md)."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FEATURES = ("accounts", "calls", "contacts", "privacy")
+PURE = (
+    "calls/machine.py", "calls/policy.py", "accounts/rules.py", "accounts/certificates.py", "contacts/oprf.py",
+    "gateway/rate.py", "gateway/origin.py",
+)  # fmt: skip
+IO = ("aiohttp", "asyncio", "redis", "sqlalchemy", "socket", "time", "random", "secrets", "os", "pathlib", "subprocess")
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def modules(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def within(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def test_wire_imports_nothing_of_ours_but_wire():
+    for path in modules("signaling/wire"):
+        assert [n for n in imports(path) if within(n, "signaling") and not within(n, "signaling.wire")] == [], path
+        if path.name != "schema.py":
+            assert [n for n in imports(path) if within(n, *IO)] == [], path
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_have_no_io_clock_or_randomness(name):
+    path = ROOT / "signaling" / name
+    assert [n for n in imports(path) if within(n, *IO)] == []
+    allowed = ("signaling.wire", "signaling.calls.machine", "signaling.accounts.certificates")
+    assert [n for n in imports(path) if within(n, "signaling") and not within(n, *allowed)] == []
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_features_meet_by_services_never_by_stores(feature):
+    others = [f for f in FEATURES if f != feature]
+    for path in modules(f"signaling/{feature}"):
+        for name in imports(path):
+            assert not any(within(name, f"signaling.{o}") and "store" in name for o in others), (path, name)
+            assert not any(within(name, f"signaling.{o}.api") for o in FEATURES), (path, name)
+            assert not within(name, "signaling.app", "signaling.cli", "signaling.supervisor"), (path, name)
+
+
+def test_services_do_not_know_the_gateway_but_for_what_a_request_is():
+    allowed = ("signaling.gateway.request", "signaling.gateway.rate")
+    for feature in FEATURES:
+        for path in modules(f"signaling/{feature}"):
+            assert [
+                n for n in imports(path) if n != "signaling.gateway" and within(n, "signaling.gateway") and not within(n, *allowed)
+            ] == [], path
+
+
+def test_only_app_wires():
+    for path in modules("signaling"):
+        if path.name not in ("cli.py", "app.py"):
+            assert not any(within(n, "signaling.app") for n in imports(path)), path
+
+
+def test_the_hub_does_not_know_its_client_library():
+    for path in modules("signaling"):
+        if "client" not in path.parts:
+            assert not any(within(n, "signaling.client") for n in imports(path)), path
+
+
+def test_turn_config_stands_alone():
+    for path in modules("turn_config"):
+        assert not any(within(n, "signaling") for n in imports(path)), path
