@@ -3,6 +3,7 @@ in bulk, so that no call waits for SQL and none is lost when a hub dies in betwe
 """
 
 import asyncio
+import contextlib
 import logging
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 QUEUE: Final = "call_history"
 """Redis list of lines not yet in SQL."""
 _BATCH: Final = 500
+_CLOSE: Final = 5.0
+"""Seconds that the writer has to end."""
 _RETRY: Final = 2.0
 """Seconds until the next try when a store does not answer."""
 
@@ -52,6 +55,7 @@ class History:
         self._database = database
         self._redis = redis
         self._wake = asyncio.Event()
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -62,23 +66,28 @@ class History:
     async def close(self) -> None:
         """Stop writing; what is still queued is written by the next hub."""
         if self._task is not None:
+            # no cancel in the middle of a transaction: the writer ends after the batch that it is at
+            self._closing = True
+            self._wake.set()
+            await asyncio.wait([self._task], timeout=_CLOSE)
             self._task.cancel()
-            await asyncio.wait([self._task])
 
     def wake(self) -> None:
         """Something was queued."""
         self._wake.set()
 
     async def _run(self) -> None:
-        while True:
+        while not self._closing:
             await self._wake.wait()
             self._wake.clear()
             try:
-                while await self.write_queued():
+                while not self._closing and await self.write_queued():
                     pass
             except (RedisError, SQLAlchemyError, OSError) as error:
                 log.error("call history: a store does not answer (%s)", type(error).__name__)
-                await asyncio.sleep(_RETRY)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_RETRY):
+                        await self._wake.wait()
                 self._wake.set()
 
     async def write_queued(self) -> int:

@@ -184,7 +184,7 @@ class CallService:
         for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=5)
         await self._history.close()
 
     def __len__(self) -> int:

@@ -1,0 +1,112 @@
+"""A thousand random lives of a call, fifty steps each, two devices a side: never stuck, never ended twice, both sides told the same."""
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from signaling.calls import machine
+from signaling.calls.machine import Call, TellEnded, advance
+from signaling.wire.errors import Refused
+from signaling.wire.messages import Reason, Stage
+
+CALLER, CALLEE = ("a1", "a2"), ("b1", "b2")
+ORDER = [Stage.INVITING, Stage.RINGING, Stage.CONNECTING, Stage.CONNECTED, Stage.ENDED]
+EVENTS = (
+    machine.Rang, machine.Accepted, machine.Declined, machine.Busy, machine.Connected, machine.Failed, machine.HungUp,
+    machine.Left, machine.Returned, machine.Removed,
+)  # fmt: skip
+
+
+class CallLife(RuleBasedStateMachine):
+    @initialize(devices=st.sets(st.sampled_from(CALLEE)), online=st.sets(st.sampled_from(CALLEE)))
+    def invite(self, devices, online):
+        self.now = 1000.0
+        self.sockets = {*CALLER, *online}
+        self.call, effects = machine.invite(
+            call="c", caller="A", caller_device="a1", caller_phone="+1", callee="B", devices=tuple(sorted(devices)),
+            reached=frozenset(devices & online), now=self.now,
+        )  # fmt: skip
+        self.told: dict[str, list[Reason]] = {}
+        self.endings = 0
+        self.reached_ever = set(self.call.reached)
+        assert all(e.device in self.call.reached for e in effects)
+
+    def step(self, event):
+        before: Call = self.call
+        try:
+            after, effects = advance(before, event, self.now)
+        except Refused:
+            assert not isinstance(
+                event, (machine.Left, machine.Returned, machine.Removed, machine.DeadlinePassed, machine.Collided)
+            )
+            return
+        assert ORDER.index(after.stage) >= ORDER.index(before.stage)
+        assert after.seq >= before.seq
+        if not before.live:
+            assert (after, effects) == (before, [])
+        if before.live and not after.live:
+            self.endings += 1
+        for effect in effects:
+            if isinstance(effect, TellEnded):
+                self.told.setdefault(effect.device, []).append(effect.reason)
+        self.call = after
+        self.reached_ever |= after.reached
+
+    @rule(kind=st.sampled_from(EVENTS), device=st.sampled_from(CALLER + CALLEE))
+    def event(self, kind, device):
+        self.step(kind(device))
+
+    @rule(seconds=st.sampled_from([0.1, 5.0, 19.9, 45.0, 61.0]))
+    def time_passes(self, seconds):
+        self.now += seconds
+        self.step(machine.DeadlinePassed())
+
+    @precondition(lambda self: self.call.stage in (Stage.INVITING, Stage.RINGING) and not self.call.hidden)
+    @rule(survives=st.booleans(), device=st.sampled_from(CALLEE))
+    def glare(self, survives, device):
+        if survives:
+            if device in self.call.devices:
+                self.step(machine.Collided(device))
+        else:
+            self.step(machine.Collided("", superseded_by="b"))
+
+    @invariant()
+    def never_stuck(self):
+        call = self.call
+        if call.live:
+            assert call.deadline is not None or (call.stage is Stage.CONNECTED and not call.away), call
+            assert call.deadline is None or call.deadline <= self.now + 60
+            assert call.deadline is None or call.deadline > self.now, "a deadline that has passed ends the call"
+        else:
+            assert call.reason is not None
+            assert call.deadline is None
+
+    @invariant()
+    def ended_once_and_everyone_told_once(self):
+        assert self.endings == (0 if self.call.live else 1)
+        assert all(len(reasons) == 1 for reasons in self.told.values()), self.told
+        if not self.call.live:
+            assert self.told[self.call.caller_device] == [self.call.reason]
+            for device in CALLEE:
+                if device == self.call.callee_device:
+                    assert self.told[device] == [self.call.reason]
+                elif self.told.get(device):
+                    assert self.told[device][0] in (self.call.reason, Reason.ANSWERED_ELSEWHERE)
+
+    @invariant()
+    def nobody_hears_of_a_hidden_call(self):
+        if self.call.hidden:
+            assert set(self.told) <= {self.call.caller_device}
+
+    def teardown(self):
+        """Let time pass: every call that lost a party, or never got one, ends by itself."""
+        self.step(machine.Left("a1"))
+        self.now += 100
+        self.step(machine.DeadlinePassed())
+        assert not self.call.live
+
+
+CallLife.TestCase.settings = settings(
+    max_examples=1000, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestCallLife = CallLife.TestCase

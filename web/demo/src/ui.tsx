@@ -1,0 +1,140 @@
+import { KloudTalkError, explain, type ClientState, type KloudTalkClient } from "@kloudtalk/sdk";
+import { createContext, type ComponentChildren } from "preact";
+import { useContext, useEffect, useId, useRef, useState } from "preact/hooks";
+import { Icon } from "./icons";
+
+/** The one client of the page, and its newest snapshot. */
+export const Talk = createContext<{ client: KloudTalkClient; state: ClientState } | null>(null);
+
+export function useTalk(): { client: KloudTalkClient; state: ClientState } {
+  const talk = useContext(Talk);
+  if (talk === null) throw new Error("useTalk outside of <Talk.Provider>");
+  return talk;
+}
+
+/** A sentence for a person: what went wrong, and what to do. */
+export function sentence(error: unknown): string {
+  if (!(error instanceof KloudTalkError)) return "Something went wrong on this page. Please reload it and try again.";
+  let text = explain(error.code);
+  if (error.triesLeft !== null) text += ` ${error.triesLeft} ${error.triesLeft === 1 ? "try" : "tries"} left.`;
+  if (error.retryAfter !== null) text += ` You can try again in ${duration(error.retryAfter)}.`;
+  return text;
+}
+
+/** Runs an action once at a time, and keeps its failure. */
+export function useAction() {
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+  const running = useRef(false);
+  async function run(action: () => Promise<unknown>): Promise<boolean> {
+    if (running.current) return false;
+    running.current = true;
+    setBusy(true);
+    setError(null);
+    try {
+      await action();
+      return true;
+    } catch (failure) {
+      setError(failure);
+      return false;
+    } finally {
+      running.current = false;
+      setBusy(false);
+    }
+  }
+  return { busy, error, run, code: error instanceof KloudTalkError ? error.code : null };
+}
+
+/** Always in the page, so that a screen reader hears when it is filled. */
+export function Failure({ error }: { error: unknown }) {
+  return <div role="alert">{error === null ? null : <p class="error"><Icon name="warning" /><span>{sentence(error)}</span></p>}</div>;
+}
+
+interface FieldProps { label: string; hint?: string; invalid?: boolean; children: (attributes: { id: string; "aria-describedby"?: string; "aria-invalid"?: "true" }) => ComponentChildren }
+export function Field({ label, hint, invalid, children }: FieldProps) {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      {children({ id, ...(hint ? { "aria-describedby": `${id}-hint` } : {}), ...(invalid ? { "aria-invalid": "true" as const } : {}) })}
+      {hint ? <span class="hint" id={`${id}-hint`}>{hint}</span> : null}
+    </div>
+  );
+}
+
+/** Heading of a view. Takes the focus, so that keyboard and screen reader users land in the new view. */
+export function Title({ children, lead }: { children: ComponentChildren; lead?: ComponentChildren }) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus({ preventScroll: true }), []);
+  return <div class="head"><h1 ref={heading} tabIndex={-1}>{children}</h1>{lead ? <p class="soft">{lead}</p> : null}</div>;
+}
+
+/** A modal dialog: the browser traps the focus and gives it back. */
+export function Modal({ label, kind, onCancel, children }: { label: string; kind: "sheet" | "full"; onCancel?: () => void; children: ComponentChildren }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const element = dialog.current;
+    if (element && !element.open) element.showModal();
+    return () => element?.close();
+  }, []);
+  return (
+    <dialog ref={dialog} class={kind} aria-label={label} onCancel={(event) => { event.preventDefault(); onCancel?.(); }}>
+      {children}
+    </dialog>
+  );
+}
+
+/** A button that asks before it acts. */
+export function Confirmed({ label, question, action, yes, round }: { label: ComponentChildren; question: string; yes: string; action: () => Promise<unknown>; round?: string }) {
+  const [asking, setAsking] = useState(false);
+  const { busy, error, run } = useAction();
+  return (
+    <>
+      <button type="button" class="plain risk" aria-label={round} onClick={() => setAsking(true)}>{label}</button>
+      {asking ? (
+        <Modal label={yes} kind="sheet" onCancel={() => setAsking(false)}>
+          <div class="card stack">
+            <p>{question}</p>
+            <Failure error={error} />
+            <button type="button" class="danger wide" disabled={busy} onClick={() => void run(action).then((done) => { if (done) setAsking(false); })}>{yes}</button>
+            <button type="button" class="wide" onClick={() => setAsking(false)}>Cancel</button>
+          </div>
+        </Modal>
+      ) : null}
+    </>
+  );
+}
+
+export function Avatar({ name, big }: { name: string; big?: boolean }) {
+  const letters = name.split(/\s+/u).filter(Boolean).slice(0, 2).map((word) => [...word][0] ?? "").join("").toUpperCase();
+  return <span class={big ? "avatar big" : "avatar"} aria-hidden="true">{/\p{L}/u.test(letters) ? letters : "#"}</span>;
+}
+
+/** Milliseconds since the epoch, anew every second while `active`. */
+export function useNow(active = true): number {
+  const [now, setNow] = useState(Date.now);
+  useEffect(() => {
+    if (!active) return;
+    const timer = setInterval(() => setNow(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, [active]);
+  return now;
+}
+
+export function clock(milliseconds: number): string {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+export function duration(seconds: number): string {
+  if (seconds < 90) return `${Math.ceil(seconds)} seconds`;
+  return seconds < 5400 ? `${Math.ceil(seconds / 60)} minutes` : `${Math.ceil(seconds / 3600)} hours`;
+}
+
+/** A name for the list of devices, such as "Firefox on Linux". */
+export function deviceName(): string {
+  const agent = navigator.userAgent;
+  const browser = /Firefox/.test(agent) ? "Firefox" : /Edg\//.test(agent) ? "Edge" : /Chrome/.test(agent) ? "Chrome" : /Safari/.test(agent) ? "Safari" : "Browser";
+  const system = /Android/.test(agent) ? "Android" : /iPhone|iPad/.test(agent) ? "iOS" : /Mac OS/.test(agent) ? "macOS" : /Windows/.test(agent) ? "Windows" : "Linux";
+  return `${browser} on ${system}`;
+}
