@@ -18,7 +18,6 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
-from turn_config.ice_servers import ice_servers
 
 import signaling.accounts.api
 import signaling.calls.api
@@ -48,6 +47,7 @@ from signaling.storage.migrate import migrate
 from signaling.storage.sql import Database
 from signaling.wire.messages import ContactMatch, ContactsChanged, DevicesChanged, LinkClaimed
 from signaling.wire.rest import Channel, IceServer, IceServers
+from turn_config.ice_servers import ice_servers
 
 log = logging.getLogger(__name__)
 
