@@ -1,0 +1,735 @@
+/** Calls: one at a time per device. The hub's events and the user's acts meet here, one after the other. */
+import { randomId } from "./bytes.js";
+import { leaf } from "./certificates.js";
+import type { Contacts } from "./contacts.js";
+import type { Core } from "./core.js";
+import { KloudTalkError } from "./errors.js";
+import { Media, UNKNOWN } from "./media.js";
+import { safetyNumber } from "./safety-number.js";
+import type { CallStage, CallState, EndReason } from "./state.js";
+import type * as wire from "./wire.js";
+
+const REMEMBERED = 500;
+const GLARE_WAIT = 5_000;
+const RESTART_AFTER = 2_000;
+const GIVE_UP_AFTER = 60_000;
+const MAX_CANDIDATES = 100;
+
+/** What belongs to the call of now and is not for the page. */
+interface Live {
+  readonly id: string;
+  readonly outgoing: boolean;
+  readonly account: string;
+  /** Devices that the call is sealed for, by id; of an incoming call the caller's. All verified. */
+  readonly devices: Map<string, wire.DeviceCertificate>;
+  /** The other device in the call, once there is one. */
+  peer: wire.DeviceCertificate | null;
+  media: Media | null;
+  local: MediaStream | null;
+  /** Of an incoming call. */
+  offer: string | null;
+  /** Candidates that came before this side had media. */
+  early: RTCIceCandidateInit[];
+  /** Ours, until the invite or the answer is at the hub. */
+  outbox: { candidates: readonly RTCIceCandidateInit[]; end: boolean }[] | null;
+  /** Whether the hub knows the call. */
+  known: boolean;
+  reported: boolean;
+  /** The other side's verified description: what DTLS must agree with. */
+  remoteSdp: string;
+  timers: Set<number>;
+  interruptedAt: number | null;
+}
+
+export class Calls {
+  readonly #core: Core;
+  readonly #contacts: Contacts;
+  #live: Live | null = null;
+  #starting = false;
+  #queue: Promise<void> = Promise.resolve();
+  #sending: Promise<void> = Promise.resolve();
+  /** Calls that are over for this device; the oldest is forgotten first. */
+  readonly #over = new Set<string>();
+  /** Calls that the hub may still think to be up: told again after the next `sync`. */
+  readonly #leaving = new Set<string>();
+  /** Both called at once: this call goes on in place of ours, with our microphone. */
+  #glare: { id: string; local: MediaStream | null; state: CallState } | null = null;
+
+  constructor(core: Core, contacts: Contacts) {
+    this.#core = core;
+    this.#contacts = contacts;
+  }
+
+  get localStream(): MediaStream | null {
+    return this.#live?.local ?? null;
+  }
+
+  get remoteStream(): MediaStream | null {
+    return this.#live?.media?.remote ?? null;
+  }
+
+  // --- what the user does -------------------------------------------------------------------------------------------------
+
+  async call(account: string): Promise<void> {
+    const core = this.#core;
+    const self = core.device();
+    if (this.#starting || this.#busy()) throw new KloudTalkError("busy");
+    if (account === self.account) throw new KloudTalkError("call_to_self");
+    this.#starting = true;
+    let local: MediaStream | null = null;
+    try {
+      local = await this.#microphone();
+      await core.socket?.untilOnline(8_000);
+      const [devices, iceServers] = await Promise.all([this.#devices(account), this.#iceServers()]);
+      if (this.#busy()) throw new KloudTalkError("busy"); // somebody called us meanwhile
+      const live = this.#begin({ id: randomId(), outgoing: true, account, devices, local });
+      this.#show(live, "inviting", null);
+      live.media = this.#media(live, iceServers, local);
+      local = null; // belongs to the call now
+      try {
+        const sdp = await live.media.offer();
+        await this.#invite(live, account, sdp);
+      } catch (error) {
+        if (this.#live === live) {
+          this.#close(live);
+          core.set({ call: null });
+        }
+        throw error;
+      }
+      live.known = true;
+      this.#release(live);
+    } finally {
+      this.#starting = false;
+      for (const track of local?.getTracks() ?? []) track.stop();
+    }
+  }
+
+  async #invite(live: Live, account: string, sdp: string): Promise<void> {
+    const self = this.#core.device();
+    for (let attempt = 0; ; attempt++) {
+      const payloads: Record<string, string> = {};
+      for (const [device, certificate] of live.devices) {
+        payloads[device] = await this.#core.security.seal(live.id, self.device, self, certificate, "offer", { sdp });
+      }
+      try {
+        await this.#core.request({ type: "call.invite", call: live.id, to: account, payloads });
+        return;
+      } catch (error) {
+        // their devices changed since we asked: ask once more
+        const stale = error instanceof KloudTalkError && (error.code === "stale_devices" || error.code === "unknown_device");
+        if (!stale || attempt > 0) throw error;
+        const devices = await this.#devices(account);
+        live.devices.clear();
+        for (const [device, certificate] of devices) live.devices.set(device, certificate);
+      }
+    }
+  }
+
+  async accept(): Promise<void> {
+    const core = this.#core;
+    const live = this.#must();
+    const state = core.state.call;
+    if (live.outgoing || live.media !== null || state?.stage !== "ringing" || this.#starting) throw new KloudTalkError("wrong_stage");
+    if (this.#changed(live.account)) throw new KloudTalkError("identity_changed");
+    this.#starting = true;
+    try {
+      const [local, iceServers] = await Promise.all([this.#microphone(), this.#iceServers()]);
+      if (this.#live !== live) {
+        for (const track of local.getTracks()) track.stop();
+        throw new KloudTalkError("unknown_call");
+      }
+      live.local = local;
+      await this.#answer(live, iceServers, local);
+    } finally {
+      this.#starting = false;
+    }
+  }
+
+  async #answer(live: Live, iceServers: readonly RTCIceServer[], local: MediaStream): Promise<void> {
+    const [core, self] = [this.#core, this.#core.device()];
+    if (live.peer === null || live.offer === null) throw new KloudTalkError("wrong_stage");
+    const media = (live.media = this.#media(live, iceServers, local));
+    this.#show(live, "connecting", null);
+    try {
+      const sdp = await media.answer(live.offer);
+      const payload = await core.security.seal(live.id, self.device, self, live.peer, "answer", { sdp });
+      await core.request({ type: "call.accept", call: live.id, payload });
+    } catch (error) {
+      if (this.#live === live) {
+        const elsewhere = error instanceof KloudTalkError && (error.code === "answered_elsewhere" || error.code === "unknown_call");
+        if (!elsewhere) this.#tell({ type: "call.decline", call: live.id }, live.id);
+        this.#end(live, elsewhere ? "answered_elsewhere" : "failed");
+      }
+      throw error;
+    }
+    await media.add(live.early.splice(0));
+    this.#release(live);
+  }
+
+  decline(): void {
+    const live = this.#must();
+    if (live.outgoing || live.media !== null) throw new KloudTalkError("wrong_stage");
+    this.#tell({ type: "call.decline", call: live.id }, live.id);
+    this.#end(live, "declined");
+  }
+
+  hangup(): void {
+    if (this.#live === null && this.#glare !== null) {
+      this.#leaving.add(this.#glare.id);
+      this.#dropGlare("cancelled");
+      return;
+    }
+    const live = this.#must();
+    if (!live.outgoing && live.media === null) {
+      this.decline();
+      return;
+    }
+    const ringing = live.outgoing && ["inviting", "ringing"].includes(this.#core.state.call?.stage ?? "");
+    this.#tell({ type: "call.hangup", call: live.id }, live.id);
+    this.#end(live, ringing ? "cancelled" : "hangup");
+  }
+
+  setMuted(muted: boolean): void {
+    this.#voice({ muted });
+  }
+
+  setHeld(held: boolean): void {
+    this.#voice({ held });
+  }
+
+  dismiss(): void {
+    if (this.#core.state.call?.stage === "ended") this.#core.set({ call: null });
+  }
+
+  /** The user accepted a contact's new key. */
+  accepted(account: string): void {
+    const { call } = this.#core.state;
+    const live = this.#live;
+    if (live !== null && call !== null && live.account === account) this.#core.set({ call: { ...call, identityChanged: false, safetyNumber: this.#safetyNumber(live) } });
+  }
+
+  /** Verified or not: draw it. */
+  refreshPeer(): void {
+    const { call } = this.#core.state;
+    if (call !== null) this.#core.set({ call: { ...call, peer: { ...call.peer, ...this.#known(call.peer.account) } } });
+  }
+
+  /** The device is signed out, or the page closes. */
+  stop(): void {
+    const live = this.#live;
+    if (live !== null) {
+      this.#tell({ type: live.outgoing || live.media !== null ? "call.hangup" : "call.decline", call: live.id }, live.id);
+      this.#end(live, "hangup");
+    }
+    this.#dropGlare("hangup");
+  }
+
+  // --- what the hub says, in its order --------------------------------------------------------------------------------------
+
+  handle(message: wire.ServerMessage): void {
+    this.#queue = this.#queue.then(() => this.#take(message)).catch((error: unknown) => {
+      // a message that this client cannot take must not stop the next; the call it belongs to would end by its deadline
+      console.error("KloudTalk: a message was not taken", error);
+    });
+  }
+
+  async #take(message: wire.ServerMessage): Promise<void> {
+    switch (message.type) {
+      case "sync": return this.#sync(message);
+      case "call.incoming": return this.#incoming(message);
+      case "call.rings": { const live = this.#mine(message.call); if (live !== null) this.#show(live, "ringing", null); return; }
+      case "call.answered": return this.#answered(message.call, message.peer, message.payload, false);
+      case "call.signalled": return this.#signalled(message.call, message.device, message.payload, false);
+      case "call.up": { const live = this.#mine(message.call); if (live !== null) this.#up(live); return; }
+      case "call.ended": return this.#ended(message);
+      default:
+    }
+  }
+
+  async #incoming(message: wire.CallIncoming): Promise<void> {
+    const core = this.#core;
+    const about = { account: message.peer.account, device: message.peer.device ?? null, call: message.call };
+    if (this.#leaving.has(message.call)) {
+      this.#tell({ type: "call.decline", call: message.call }, message.call);
+      return;
+    }
+    if (this.#over.has(message.call)) {
+      core.security.notice("replayed", about);
+      return;
+    }
+    if (this.#live?.id === message.call) return;
+    const glare = this.#glare?.id === message.call ? this.#glare : null;
+    if (glare === null && (this.#busy() || this.#starting)) {
+      this.#tell({ type: "call.busy", call: message.call }, message.call, false);
+      return;
+    }
+    const { certificate } = message.peer;
+    if (certificate === undefined || certificate.account !== message.peer.account || certificate.chain.at(-1)?.device !== message.peer.device) {
+      core.security.notice("certificate_invalid", about);
+      return;
+    }
+    const verdict = await core.security.judge(certificate.account, [certificate], { call: message.call });
+    if (verdict === "refused") {
+      this.#dropGlare("failed");
+      return;
+    }
+    const self = core.device();
+    const content = await core.security.open(message.call, certificate, self.device, self, message.payload, false);
+    const sdp = content?.kind === "offer" ? text(content.body, "sdp") : null;
+    if (sdp === null) {
+      this.#dropGlare("failed");
+      return;
+    }
+    const live = this.#begin({ id: message.call, outgoing: false, account: certificate.account, devices: new Map([[leaf(certificate).device, certificate]]), local: glare?.local ?? null });
+    [live.peer, live.offer, live.remoteSdp, live.known] = [certificate, sdp, sdp, true];
+    this.#glare = null;
+    this.#contacts.show();
+    if (message.accepted === true) {
+      this.#show(live, "connecting", message.peer);
+      try {
+        if (verdict === "changed") throw new KloudTalkError("identity_changed");
+        live.local ??= await this.#microphone();
+        await this.#answer(live, await this.#iceServers(), live.local);
+      } catch {
+        if (this.#live === live) {
+          this.#tell({ type: "call.hangup", call: live.id }, live.id);
+          this.#end(live, "failed");
+        }
+      }
+      return;
+    }
+    this.#show(live, "ringing", message.peer);
+    core.emit("incoming", core.state.call);
+    this.#tell({ type: "call.ringing", call: live.id }, live.id, false);
+    // the hub ends it in time; this is for a device that has lost the hub meanwhile
+    this.#later(live, (message.expires_in + 5) * 1000, () => { if (live.media === null) this.#end(live, "missed"); });
+  }
+
+  /** The callee took the call. Its device must be one that the call was sealed for, with the same keys. */
+  async #answered(id: string, peer: wire.Peer, payload: string, again: boolean): Promise<void> {
+    const live = this.#mine(id);
+    if (live === null || !live.outgoing || live.media === null || live.peer !== null) return;
+    const core = this.#core;
+    const certificate = live.devices.get(peer.device ?? "");
+    if (certificate === undefined || peer.account !== live.account) {
+      core.security.notice("ghost_device", { account: live.account, device: peer.device ?? null, call: id });
+      this.#fail(live);
+      return;
+    }
+    const self = core.device();
+    const content = await core.security.open(id, certificate, self.device, self, payload, again);
+    const sdp = content?.kind === "answer" ? text(content.body, "sdp") : null;
+    if (sdp === null || this.#live !== live) {
+      if (this.#live === live) this.#fail(live);
+      return;
+    }
+    [live.peer, live.remoteSdp] = [certificate, sdp];
+    this.#show(live, "connecting", { account: live.account, device: leaf(certificate).device });
+    try {
+      await live.media.accept(sdp);
+    } catch {
+      this.#fail(live);
+    }
+  }
+
+  async #signalled(id: string, device: string, payload: string, again: boolean): Promise<void> {
+    const live = this.#mine(id);
+    if (live === null) return;
+    const core = this.#core;
+    const sender = live.peer ?? live.devices.get(device) ?? null;
+    if (sender === null || leaf(sender).device !== device) {
+      core.security.notice("wrong_sender", { account: live.account, device, call: id });
+      return;
+    }
+    const self = core.device();
+    const content = await core.security.open(id, sender, self.device, self, payload, again);
+    if (content === null || this.#live !== live) return;
+    await this.#apply(live, content.kind, content.body);
+  }
+
+  async #apply(live: Live, kind: string, body: unknown): Promise<void> {
+    const sdp = text(body, "sdp");
+    switch (kind) {
+      case "candidates": {
+        const candidates = list(body, "candidates");
+        if (live.media === null) live.early.push(...candidates.slice(0, MAX_CANDIDATES - live.early.length));
+        else await live.media.add(candidates);
+        return;
+      }
+      case "state": {
+        const { call } = this.#core.state;
+        const { muted, held } = body as { muted?: unknown; held?: unknown };
+        if (call !== null) this.#core.set({ call: { ...call, peerMuted: muted === true, peerHeld: held === true } });
+        return;
+      }
+      case "restart":
+        if (sdp !== null && live.media !== null && !live.outgoing) {
+          live.remoteSdp = sdp;
+          await this.#signal(live, "restart_answer", { sdp: await live.media.answer(sdp) });
+        }
+        return;
+      case "restart_answer":
+        if (sdp !== null && live.media !== null && live.outgoing) {
+          live.remoteSdp = sdp;
+          await live.media.accept(sdp);
+        }
+        return;
+      default: // a newer client's: not ours to understand
+    }
+  }
+
+  #ended(message: wire.CallEnded): void {
+    this.#leaving.delete(message.call);
+    const live = this.#mine(message.call);
+    if (live === null) {
+      if (this.#glare?.id === message.call) this.#dropGlare(message.reason);
+      return;
+    }
+    if (message.superseded_by !== undefined && live.outgoing && this.#core.state.call !== null) {
+      // they called us at the same moment: that call goes on, with our microphone, and comes as `call.incoming`
+      const { local } = live;
+      live.local = null;
+      const glare = { id: message.superseded_by, local, state: this.#core.state.call };
+      this.#close(live);
+      this.#glare = glare;
+      this.#core.set({ call: { ...glare.state, id: glare.id, stage: "connecting", direction: "incoming" } });
+      this.#core.platform.setTimeout(() => { if (this.#glare === glare) this.#dropGlare("failed"); }, GLARE_WAIT);
+      return;
+    }
+    this.#end(live, message.reason);
+  }
+
+  #up(live: Live): void {
+    this.#show(live, "connected", null);
+    this.#watchQuality(live);
+  }
+
+  /** The truth after a (re)connect. */
+  async #sync(sync: wire.Sync): Promise<void> {
+    const live = this.#live;
+    if (live !== null && live.known && !sync.calls.some((view) => view.call === live.id)) {
+      this.#end(live, await this.#reasonOf(live.id));
+    }
+    if (this.#glare !== null && !sync.calls.some((view) => view.call === this.#glare?.id)) this.#dropGlare("failed");
+    for (const id of this.#leaving) if (!sync.calls.some((view) => view.call === id)) this.#leaving.delete(id);
+    for (const view of sync.calls) await this.#view(view);
+  }
+
+  async #view(view: wire.CallView): Promise<void> {
+    const payloads = view.payloads ?? [];
+    const rings = view.stage === "inviting" || view.stage === "ringing";
+    const live = this.#mine(view.call);
+    if (live === null) {
+      const [offer, ...rest] = payloads;
+      if (!view.outgoing && rings && offer !== undefined && !this.#over.has(view.call)) {
+        await this.#incoming({ type: "call.incoming", call: view.call, seq: view.seq, peer: view.peer, payload: offer.payload, expires_in: view.expires_in });
+        for (const { device, payload } of rest) await this.#signalled(view.call, device, payload, true);
+        return;
+      }
+      // its media are gone with the page that had it, or the user has left it
+      this.#tell({ type: view.outgoing || !rings ? "call.hangup" : "call.decline", call: view.call }, view.call);
+      return;
+    }
+    live.known = true;
+    for (const { device, payload } of payloads) {
+      if (live.outgoing && live.peer === null && view.peer.device === device) await this.#answered(view.call, view.peer, payload, true);
+      else if (live.peer !== null) await this.#signalled(view.call, device, payload, true);
+      if (this.#live !== live) return;
+    }
+    if (view.stage === "connected") this.#up(live);
+    else if (view.stage === "ringing" && live.outgoing) this.#show(live, "ringing", null);
+    this.#release(live);
+    // if the report was lost on the way
+    if (view.stage === "connecting" && live.reported) this.#tell({ type: "call.connected", call: live.id }, live.id, false);
+  }
+
+  async #reasonOf(call: string): Promise<EndReason> {
+    try {
+      const { calls } = await this.#core.ask<wire.CallHistory>("GET", "/v1/calls?limit=20");
+      return calls.find((record) => record.call === call)?.reason ?? "lost";
+    } catch {
+      return "lost";
+    }
+  }
+
+  // --- media ------------------------------------------------------------------------------------------------------------------
+
+  #media(live: Live, iceServers: readonly RTCIceServer[], local: MediaStream): Media {
+    return new Media(this.#core.platform, iceServers, local, {
+      candidates: (candidates, end) => {
+        if (live.outbox !== null) live.outbox.push({ candidates, end });
+        else void this.#candidates(live, candidates, end);
+      },
+      remote: () => { this.#core.set({}); },
+      state: (state) => { this.#path(live, state); },
+    });
+  }
+
+  /** Candidates that waited for the invite or the answer to be at the hub may go now. */
+  #release(live: Live): void {
+    const waiting = live.outbox;
+    live.outbox = null;
+    for (const { candidates, end } of waiting ?? []) void this.#candidates(live, candidates, end);
+  }
+
+  async #candidates(live: Live, candidates: readonly RTCIceCandidateInit[], end: boolean): Promise<void> {
+    if (candidates.length > 0 || end) await this.#signal(live, "candidates", end ? { candidates, end: true } : { candidates });
+  }
+
+  /** Seals for the other side, one after the other: to the device in the call, or before there is one, to all that ring. */
+  #signal(live: Live, kind: string, body: unknown): Promise<void> {
+    this.#sending = this.#sending.then(async () => {
+      if (this.#live !== live) return;
+      const self = this.#core.device();
+      const to = live.peer === null ? [...live.devices.values()] : [live.peer];
+      for (const certificate of to) {
+        const payload = await this.#core.security.seal(live.id, self.device, self, certificate, kind, body);
+        // what is lost here is candidates or a state, or the call is over: `sync` and the next restart put it right
+        await this.#core.request({ type: "call.signal", call: live.id, to: leaf(certificate).device, payload }).catch(() => undefined);
+      }
+    });
+    return this.#sending;
+  }
+
+  #path(live: Live, state: "flowing" | "interrupted" | "failed"): void {
+    const core = this.#core;
+    if (this.#live !== live || core.state.call === null) return;
+    if (state === "flowing") {
+      live.interruptedAt = null;
+      core.set({ call: { ...core.state.call, media: "flowing" } });
+      void this.#checkFingerprint(live).then((genuine) => {
+        if (!genuine || live.reported || this.#live !== live) return;
+        live.reported = true;
+        this.#tell({ type: "call.connected", call: live.id }, live.id, false);
+      });
+      return;
+    }
+    if (core.state.call.stage !== "connected") {
+      if (state === "failed") this.#fail(live);
+      return;
+    }
+    core.set({ call: { ...core.state.call, media: "interrupted" } });
+    if (live.interruptedAt !== null) {
+      if (state === "failed") this.#restart(live);
+      return;
+    }
+    const at = (live.interruptedAt = core.platform.now());
+    this.#later(live, state === "failed" ? 0 : RESTART_AFTER, () => { if (live.interruptedAt === at) this.#restart(live); });
+    this.#later(live, GIVE_UP_AFTER, () => {
+      if (live.interruptedAt !== at) return;
+      this.#tell({ type: "call.hangup", call: live.id }, live.id);
+      this.#end(live, "lost");
+    });
+  }
+
+  /** The network changed or failed: gather anew. Only the caller does, so that the two do not meet half-way. */
+  restart(): void {
+    const live = this.#live;
+    if (live !== null && this.#core.state.call?.stage === "connected") this.#restart(live);
+  }
+
+  #restart(live: Live): void {
+    if (!live.outgoing || live.media === null || this.#live !== live) return;
+    void live.media.offer(true).then((sdp) => this.#signal(live, "restart", { sdp })).catch(() => undefined);
+  }
+
+  /** The browser checks DTLS against the description; this checks, where the browser tells, that it used the verified one. */
+  async #checkFingerprint(live: Live): Promise<boolean> {
+    const used = await live.media?.remoteFingerprints().catch(() => []) ?? [];
+    const signed = live.remoteSdp.toLowerCase();
+    if (used.every((fingerprint) => signed.includes(`a=fingerprint:${fingerprint}`))) return true;
+    this.#core.security.notice("fingerprint_mismatch", { account: live.account, device: live.peer === null ? null : leaf(live.peer).device, call: live.id });
+    this.#fail(live);
+    return false;
+  }
+
+  #voice(change: { muted?: boolean; held?: boolean }): void {
+    const live = this.#must();
+    const { call } = this.#core.state;
+    if (call === null) return;
+    const next = { ...call, ...change };
+    live.media?.silence(next.muted || next.held, next.held);
+    this.#core.set({ call: next });
+    if (live.peer !== null && live.media !== null) void this.#signal(live, "state", { muted: next.muted, held: next.held });
+  }
+
+  #watchQuality(live: Live): void {
+    this.#later(live, 1000, () => {
+      void (live.media?.quality() ?? Promise.resolve(UNKNOWN)).then((quality) => {
+        const { call } = this.#core.state;
+        if (this.#live !== live || call === null) return;
+        this.#core.set({ call: { ...call, quality } });
+        this.#watchQuality(live);
+      });
+    });
+  }
+
+  async #microphone(): Promise<MediaStream> {
+    try {
+      return await this.#core.platform.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true }, video: false });
+    } catch (error) {
+      const name = error instanceof DOMException ? error.name : "";
+      throw new KloudTalkError(name === "NotAllowedError" || name === "SecurityError" ? "microphone_denied" : "no_microphone");
+    }
+  }
+
+  async #iceServers(): Promise<readonly RTCIceServer[]> {
+    const { ice_servers: servers } = await this.#core.ask<wire.IceServers>("GET", "/v1/ice-servers");
+    return servers.map((server) => ({ ...server, urls: [...server.urls] }));
+  }
+
+  /** The callee's devices, every one of them trusted. Throws `identity_changed`, `not_secure`, `no_devices`. */
+  async #devices(account: string): Promise<Map<string, wire.DeviceCertificate>> {
+    const { certificates } = await this.#core.ask<wire.AccountDevices>("GET", `/v1/accounts/${account}/devices`);
+    const verdict = await this.#core.security.judge(account, certificates);
+    this.#contacts.show();
+    if (verdict === "refused") throw new KloudTalkError("not_secure");
+    if (verdict === "changed" || this.#changed(account)) throw new KloudTalkError("identity_changed");
+    if (certificates.length === 0) throw new KloudTalkError("no_devices");
+    return new Map(certificates.map((certificate) => [leaf(certificate).device, certificate]));
+  }
+
+  // --- state --------------------------------------------------------------------------------------------------------------------
+
+  #begin(of: Pick<Live, "id" | "outgoing" | "account" | "devices" | "local">): Live {
+    const live: Live = {
+      ...of, peer: null, media: null, offer: null, early: [], outbox: [], known: false, reported: false, remoteSdp: "", timers: new Set(), interruptedAt: null,
+    };
+    this.#live = live;
+    return live;
+  }
+
+  #show(live: Live, stage: CallStage, peer: wire.Peer | null): void {
+    if (this.#live !== live) return;
+    const { state } = this.#core;
+    const now = this.#core.platform.now();
+    const before = state.call?.id === live.id && state.call.stage !== "ended" ? state.call : null;
+    const base: CallState = before ?? {
+      id: live.id, direction: live.outgoing ? "outgoing" : "incoming", stage, peer: { account: live.account, name: null, phone: null, device: null, verified: false },
+      startedAt: now, connectedAt: null, endedAt: null, muted: false, held: false, peerMuted: false, peerHeld: false, media: "none", quality: UNKNOWN,
+      safetyNumber: null, identityChanged: false, notices: state.notices.filter((notice) => notice.call === live.id), endReason: null,
+    };
+    const known = this.#known(live.account);
+    this.#core.set({
+      call: {
+        ...base, stage,
+        direction: live.outgoing ? "outgoing" : "incoming",
+        peer: { ...base.peer, ...known, phone: known.phone ?? peer?.phone ?? base.peer.phone, device: peer?.device ?? base.peer.device },
+        connectedAt: base.connectedAt ?? (stage === "connected" ? now : null),
+        media: base.media === "none" && live.media !== null && (stage === "connecting" || stage === "connected") ? "connecting" : base.media,
+        safetyNumber: base.safetyNumber ?? this.#safetyNumber(live),
+        identityChanged: this.#changed(live.account),
+      },
+    });
+  }
+
+  #known(account: string): { name: string | null; phone: string | null; verified: boolean } {
+    const contact = this.#contacts.byAccount(account);
+    return { name: contact?.name ?? null, phone: contact?.phone ?? null, verified: this.#core.security.pin(account)?.verified ?? false };
+  }
+
+  #changed(account: string): boolean {
+    return this.#core.security.pin(account)?.changedTo != null;
+  }
+
+  #safetyNumber(live: Live): string | null {
+    const [self, pin] = [this.#core.device(), this.#core.security.pin(live.account)];
+    if (pin === undefined) return null;
+    const theirs = { account: live.account, identityKey: pin.changedTo ?? pin.identityKey };
+    return safetyNumber({ account: self.account, identityKey: self.certificate.identity_key }, theirs);
+  }
+
+  #mine(call: string): Live | null {
+    return this.#live?.id === call ? this.#live : null;
+  }
+
+  #must(): Live {
+    if (this.#live === null) throw new KloudTalkError("no_call");
+    return this.#live;
+  }
+
+  #busy(): boolean {
+    return this.#live !== null || this.#glare !== null;
+  }
+
+  /** Tells the hub. `insist`: when it cannot be told now, the next `sync` is the time. */
+  #tell(request: { type: "call.ringing" | "call.busy" | "call.decline" | "call.hangup" | "call.connected" | "call.failed"; call: string }, call: string, insist = true): void {
+    if (insist) this.#leaving.add(call);
+    this.#core.request(request).then(
+      () => { this.#leaving.delete(call); },
+      (error: unknown) => { if (error instanceof KloudTalkError && error.code !== "network" && error.code !== "timeout") this.#leaving.delete(call); },
+    );
+  }
+
+  #fail(live: Live): void {
+    // before the callee took it a call cannot fail, it is cancelled
+    const taken = live.peer !== null;
+    this.#tell({ type: taken ? "call.failed" : "call.hangup", call: live.id }, live.id);
+    this.#end(live, "failed");
+  }
+
+  #end(live: Live, reason: EndReason): void {
+    if (this.#live !== live) return;
+    const { call } = this.#core.state;
+    this.#close(live);
+    if (call === null) return;
+    const ended: CallState = { ...call, stage: "ended", endedAt: this.#core.platform.now(), endReason: reason, media: "none" };
+    this.#core.set({ call: ended });
+    this.#core.emit("ended", ended);
+  }
+
+  #dropGlare(reason: EndReason): void {
+    const glare = this.#glare;
+    if (glare === null) return;
+    this.#glare = null;
+    for (const track of glare.local?.getTracks() ?? []) track.stop();
+    this.#remember(glare.id);
+    const ended: CallState = { ...glare.state, id: glare.id, stage: "ended", endedAt: this.#core.platform.now(), endReason: reason };
+    this.#core.set({ call: ended });
+    this.#core.emit("ended", ended);
+  }
+
+  #close(live: Live): void {
+    this.#live = null;
+    for (const timer of live.timers) this.#core.platform.clearTimeout(timer);
+    live.media?.close();
+    for (const track of live.local?.getTracks() ?? []) track.stop();
+    this.#core.security.endCall(live.id);
+    this.#remember(live.id);
+  }
+
+  #remember(call: string): void {
+    this.#over.add(call);
+    for (const oldest of this.#over) {
+      if (this.#over.size <= REMEMBERED) break;
+      this.#over.delete(oldest);
+    }
+  }
+
+  #later(live: Live, milliseconds: number, act: () => void): void {
+    const timer = this.#core.platform.setTimeout(() => {
+      live.timers.delete(timer);
+      if (this.#live === live) act();
+    }, milliseconds);
+    live.timers.add(timer);
+  }
+}
+
+function text(body: unknown, field: string): string | null {
+  const value = (body as Record<string, unknown>)[field];
+  return typeof value === "string" ? value : null;
+}
+
+function list(body: unknown, field: string): RTCIceCandidateInit[] {
+  const value = (body as Record<string, unknown>)[field];
+  if (!Array.isArray(value)) return [];
+  return value.slice(0, MAX_CANDIDATES).flatMap((item: unknown): RTCIceCandidateInit[] => {
+    if (typeof item !== "object" || item === null) return [];
+    const { candidate, sdpMid, sdpMLineIndex, usernameFragment } = item as Record<string, unknown>;
+    if (typeof candidate !== "string") return [];
+    return [{
+      candidate, sdpMid: typeof sdpMid === "string" ? sdpMid : null, sdpMLineIndex: typeof sdpMLineIndex === "number" ? sdpMLineIndex : null,
+      usernameFragment: typeof usernameFragment === "string" ? usernameFragment : null,
+    }];
+  });
+}

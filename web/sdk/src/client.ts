@@ -1,0 +1,403 @@
+/** The client: everything that a page needs, behind one object. `API.md` describes it. */
+import { Calls } from "./calls.js";
+import { verifyCertificate } from "./certificates.js";
+import { Contacts } from "./contacts.js";
+import { Core } from "./core.js";
+import { KloudTalkError } from "./errors.js";
+import { Links } from "./links.js";
+import { parsePhonebook, type CountryCode } from "./phonebook.js";
+import { browserPlatform, type Platform } from "./platform.js";
+import { Registering } from "./registration.js";
+import { RestClient } from "./rest.js";
+import { Security } from "./security.js";
+import { Socket } from "./socket.js";
+import { INITIAL, type AccountState, type ClientState, type Consent, type HistoryPage, type ParsedPhonebook, type PhonebookEntry, type UploadResult, type WhoCanCall } from "./state.js";
+import { Storage, type StoredDevice } from "./storage.js";
+import type * as wire from "./wire.js";
+
+export interface OpenOptions {
+  /** Where the server is, as `https://talk.example.org`; empty: the page's own origin. */
+  readonly baseUrl: string;
+  /** Name of the IndexedDB database, one per profile; default `kloudtalk`. */
+  readonly database?: string;
+  /** ISO 3166-1 alpha-2, for numbers typed without a country code; default: the browser's language's region. */
+  readonly defaultCountry?: CountryCode;
+  readonly platform?: Partial<Platform>;
+}
+
+export class KloudTalkClient extends EventTarget {
+  readonly #core: Core;
+  readonly #base: string;
+  readonly #country: CountryCode | undefined;
+  readonly #registering: Registering;
+  readonly #links: Links;
+  readonly #contacts: Contacts;
+  readonly #calls: Calls;
+  #info: wire.ServerInfo | null = null;
+  readonly #onOnline = (): void => { this.reconnect(); };
+
+  private constructor(options: OpenOptions, platform: Platform, storage: Storage) {
+    super();
+    this.#base = options.baseUrl.replace(/\/+$/u, "") || globalThis.location?.origin || "";
+    this.#country = options.defaultCountry ?? region();
+    const rest = new RestClient(this.#base, platform);
+    const emit = (name: string, detail: unknown): void => { this.dispatchEvent(new CustomEvent(name, { detail })); };
+    this.#core = new Core(platform, rest, storage, emit, (device) => this.#signedIn(device));
+    this.#core.security = new Security(storage, platform.now, (notice) => { this.#core.notify(notice); });
+    this.#registering = new Registering(this.#core);
+    this.#links = new Links(this.#core);
+    this.#contacts = new Contacts(this.#core);
+    this.#calls = new Calls(this.#core, this.#contacts);
+    rest.onUnauthenticated = (token) => { if (this.#core.self?.token === token) void this.#signedOut("revoked"); };
+  }
+
+  /** Opens the device's storage, restores who is signed in, and connects. Rejects with `unsupported` where the browser lacks what is needed. */
+  static async open(options: OpenOptions): Promise<KloudTalkClient> {
+    const platform = { ...browserPlatform(), ...options.platform };
+    let storage: Storage;
+    try {
+      await crypto.subtle.generateKey({ name: "X25519" }, false, ["deriveBits"]);
+      await crypto.subtle.generateKey({ name: "Ed25519" }, false, ["sign", "verify"]);
+      storage = await Storage.open(platform.indexedDB, options.database ?? "kloudtalk");
+    } catch {
+      throw new KloudTalkError("unsupported");
+    }
+    const client = new KloudTalkClient(options, platform, storage);
+    await client.#core.security.load();
+    const self = await storage.device();
+    if (self === undefined) await client.#registering.restore();
+    else await client.#run(self);
+    globalThis.addEventListener?.("online", client.#onOnline);
+    return client;
+  }
+
+  get state(): ClientState {
+    return this.#core.state;
+  }
+
+  /** Calls `listener` after every change; returns what ends that. */
+  subscribe(listener: (state: ClientState) => void): () => void {
+    const heard = (): void => { listener(this.state); };
+    this.addEventListener("change", heard);
+    return () => { this.removeEventListener("change", heard); };
+  }
+
+  /** Hangs up, closes the connection and the storage. Keys stay. */
+  async close(): Promise<void> {
+    globalThis.removeEventListener?.("online", this.#onOnline);
+    this.#calls.stop();
+    this.#links.stop();
+    this.#core.socket?.close();
+    this.#core.storage.close();
+  }
+
+  get localStream(): MediaStream | null {
+    return this.#calls.localStream;
+  }
+
+  get remoteStream(): MediaStream | null {
+    return this.#calls.remoteStream;
+  }
+
+  // --- the server ---------------------------------------------------------------------------------------------------------
+
+  async serverInfo(): Promise<wire.ServerInfo> {
+    return (this.#info ??= await this.#core.rest.ask<wire.ServerInfo>("GET", "/v1/server"));
+  }
+
+  policy(): Promise<wire.Policy> {
+    return this.#core.rest.ask<wire.Policy>("GET", "/v1/policy");
+  }
+
+  // --- registration and linking ---------------------------------------------------------------------------------------------
+
+  startRegistration(input: { phone: string; email: string; policyVersion: string }): Promise<void> {
+    return this.#registering.start(input);
+  }
+  sendCode(channel: "phone" | "email"): Promise<void> {
+    return this.#registering.sendCode(channel);
+  }
+  verifyCode(channel: "phone" | "email", code: string): Promise<void> {
+    return this.#registering.verify(channel, code);
+  }
+  finishRegistration(deviceName: string): Promise<void> {
+    return this.#registering.finish(deviceName);
+  }
+  cancelRegistration(): Promise<void> {
+    return this.#registering.cancel();
+  }
+  claimLink(code: string, deviceName: string): Promise<void> {
+    return this.#links.claim(code, deviceName);
+  }
+  async cancelClaim(): Promise<void> {
+    this.#links.cancelClaim();
+  }
+  openLink(): Promise<void> {
+    return this.#links.openLink();
+  }
+  async approveLink(): Promise<void> {
+    await this.#links.approve();
+    await this.refreshDevices();
+  }
+  refuseLink(): Promise<void> {
+    return this.#links.refuse();
+  }
+
+  // --- consents ---------------------------------------------------------------------------------------------------------------
+
+  async consents(): Promise<readonly Consent[]> {
+    const { consents } = await this.#core.ask<wire.Consents>("GET", "/v1/consents");
+    const shown = consents.map((c): Consent => ({ purpose: c.purpose, granted: c.granted, at: c.at ?? null, policyVersion: c.policy_version ?? null }));
+    this.#core.set({ consents: shown });
+    return shown;
+  }
+
+  /** An explicit yes or no to the text of `serverInfo()`; no empties the address book here and at the server (P05). */
+  async setConsent(purpose: "phonebook", granted: boolean): Promise<void> {
+    this.#info = null; // the text of now, not of when the page was opened
+    const text = (await this.serverInfo()).purposes.find((one) => one.purpose === purpose);
+    if (text === undefined) throw new KloudTalkError("invalid");
+    const body: wire.ChangeConsent = { granted, sha256: text.sha256 };
+    await this.#core.ask("PUT", `/v1/consents/${purpose}`, body);
+    if (!granted) await this.#contacts.clear();
+    await this.consents();
+  }
+
+  // --- contacts ---------------------------------------------------------------------------------------------------------------
+
+  parsePhonebook(text: string): ParsedPhonebook {
+    return parsePhonebook(text, this.#country);
+  }
+  uploadContacts(entries: readonly PhonebookEntry[], onProgress: (done: number, total: number) => void = () => undefined): Promise<UploadResult> {
+    return this.#contacts.upload(entries, onProgress);
+  }
+  refreshContacts(): Promise<void> {
+    return this.#contacts.refresh();
+  }
+  removeContacts(phones: readonly string[]): Promise<void> {
+    return this.#contacts.remove(phones);
+  }
+  deleteAddressBook(): Promise<void> {
+    return this.#contacts.deleteAll();
+  }
+  block(account: string): Promise<void> {
+    return this.#contacts.block(account, true);
+  }
+  unblock(account: string): Promise<void> {
+    return this.#contacts.block(account, false);
+  }
+  safetyNumber(account: string): Promise<string> {
+    return this.#contacts.safetyNumber(account);
+  }
+  async markVerified(account: string, verified = true): Promise<void> {
+    await this.#core.security.markVerified(account, verified);
+    this.#contacts.show();
+    this.#calls.refreshPeer();
+  }
+  async acceptIdentityChange(account: string): Promise<void> {
+    await this.#core.security.acceptChange(account);
+    this.#contacts.show();
+    this.#calls.accepted(account);
+    this.#calls.refreshPeer();
+  }
+
+  // --- calls --------------------------------------------------------------------------------------------------------------------
+
+  call(account: string): Promise<void> {
+    return this.#calls.call(account);
+  }
+  accept(): Promise<void> {
+    return this.#calls.accept();
+  }
+  async decline(): Promise<void> {
+    this.#calls.decline();
+  }
+  async hangup(): Promise<void> {
+    this.#calls.hangup();
+  }
+  async setMuted(muted: boolean): Promise<void> {
+    this.#calls.setMuted(muted);
+  }
+  async setHeld(held: boolean): Promise<void> {
+    this.#calls.setHeld(held);
+  }
+  dismissCall(): void {
+    this.#calls.dismiss();
+  }
+
+  // --- history ------------------------------------------------------------------------------------------------------------------
+
+  async history(options: { before?: string; limit?: number } = {}): Promise<HistoryPage> {
+    const query = new URLSearchParams({ limit: String(options.limit ?? 30) });
+    if (options.before !== undefined) query.set("before", options.before);
+    const answer = await this.#core.ask<wire.CallHistory>("GET", `/v1/calls?${query.toString()}`);
+    const calls = answer.calls.map((record) => {
+      const contact = this.#contacts.byAccount(record.peer);
+      return {
+        call: record.call, peer: record.peer, name: contact?.name ?? null, phone: contact?.phone ?? null, outgoing: record.outgoing, reason: record.reason,
+        startedAt: record.started_at, endedAt: record.ended_at, connectedAt: record.connected_at ?? null,
+      };
+    });
+    const page = { calls, next: answer.next ?? null };
+    if (options.before === undefined) this.#core.set({ history: page.calls, historyNext: page.next });
+    return page;
+  }
+  async moreHistory(): Promise<void> {
+    const before = this.state.historyNext;
+    if (before === null) return;
+    const page = await this.history({ before });
+    this.#core.set({ history: [...this.state.history, ...page.calls], historyNext: page.next });
+  }
+  async forgetCall(call: string): Promise<void> {
+    await this.#core.ask("DELETE", `/v1/calls/${call}`);
+    this.#core.set({ history: this.state.history.filter((record) => record.call !== call) });
+  }
+  async forgetAllCalls(): Promise<void> {
+    await this.#core.ask("DELETE", "/v1/calls");
+    this.#core.set({ history: [], historyNext: null });
+  }
+
+  // --- devices, settings, account ---------------------------------------------------------------------------------------------------
+
+  async refreshDevices(): Promise<void> {
+    const core = this.#core;
+    const self = core.device();
+    const { devices } = await core.ask<wire.Devices>("GET", "/v1/devices");
+    const shown = [];
+    for (const { device, name, created_at, current, online, certificate } of devices) {
+      const last = certificate.chain.at(-1)?.device;
+      const genuine = certificate.account === self.account && certificate.identity_key === self.certificate.identity_key && last === device && (await verifyCertificate(certificate));
+      if (!genuine && !core.state.notices.some((notice) => notice.kind === "ghost_device" && notice.device === device)) {
+        core.security.notice("ghost_device", { account: self.account, device });
+      }
+      shown.push({ device, name, createdAt: created_at, current, online, genuine });
+    }
+    core.set({ devices: shown });
+  }
+  async revokeDevice(device: string): Promise<void> {
+    if (device === this.#core.device().device) return this.signOut();
+    await this.#core.ask("DELETE", `/v1/devices/${device}`);
+    await this.refreshDevices();
+  }
+  async signOutEverywhere(options: { keepCurrent?: boolean } = {}): Promise<void> {
+    const body: wire.SignOut = { keep_current: options.keepCurrent ?? false };
+    if (!options.keepCurrent) this.#calls.stop();
+    await this.#core.ask("POST", "/v1/devices/sign-out", body);
+    if (options.keepCurrent) await this.refreshDevices();
+    else await this.#signedOut(null);
+  }
+  async signOut(): Promise<void> {
+    const self = this.#core.device();
+    this.#calls.stop();
+    try {
+      await this.#core.ask("DELETE", `/v1/devices/${self.device}`);
+    } catch (error) {
+      // gone there already is what we want; anything else must not look like a sign-out that the server knows of
+      if (!(error instanceof KloudTalkError && (error.code === "unauthenticated" || error.code === "not_found"))) throw error;
+    }
+    await this.#signedOut(null);
+  }
+  async changeSettings(settings: { whoCanCall?: WhoCanCall }): Promise<void> {
+    const body: wire.ChangeSettings = settings.whoCanCall === undefined ? {} : { who_can_call: settings.whoCanCall };
+    this.#core.set({ account: account(await this.#core.ask<wire.Account>("PATCH", "/v1/settings", body)) });
+  }
+  async deleteAccount(): Promise<void> {
+    this.#calls.stop();
+    await this.#core.ask("DELETE", "/v1/account");
+    await this.#signedOut(null);
+  }
+  reconnect(): void {
+    this.#core.socket?.retryNow();
+    this.#calls.restart();
+  }
+
+  // --- inside -------------------------------------------------------------------------------------------------------------------------
+
+  async #signedIn(device: StoredDevice): Promise<void> {
+    await this.#core.storage.saveDevice(device);
+    await this.#run(device);
+  }
+
+  async #run(self: StoredDevice): Promise<void> {
+    const core = this.#core;
+    core.self = self;
+    core.set({ phase: "ready", device: self.device, registration: null, linking: null, signedOutReason: null });
+    await this.#contacts.restore();
+    const url = `${this.#base.replace(/^http/u, "ws")}/v1/ws`;
+    core.socket = new Socket(url, self.token, core.platform, {
+      connection: (connection) => { core.set({ connection }); },
+      message: (message) => { this.#hear(message); },
+      stopped: (reason) => {
+        if (reason === "revoked") void this.#signedOut("revoked");
+        else {
+          this.#calls.stop();
+          core.set({ signedOutReason: reason });
+        }
+      },
+    });
+    core.socket.connect();
+  }
+
+  #hear(message: wire.ServerMessage): void {
+    const quietly = (work: Promise<unknown>): void => { work.catch(() => undefined); }; // the next `sync` asks again
+    switch (message.type) {
+      case "sync":
+        this.#core.set({ contactsWanted: message.contacts_wanted });
+        quietly(this.#refresh(message.contacts_wanted));
+        break;
+      case "contacts.changed": quietly(this.#contacts.changed(message)); return;
+      case "contacts.wanted":
+        this.#core.set({ contactsWanted: true });
+        quietly(this.#contacts.resend());
+        return;
+      case "devices.changed":
+        quietly(message.account === this.#core.self?.account ? this.refreshDevices() : this.#contacts.look(message.account));
+        return;
+      case "link.claimed": quietly(this.#links.look(message.link)); return;
+      default:
+    }
+    this.#calls.handle(message);
+    if (message.type === "call.ended") quietly(this.history());
+  }
+
+  /** What the server knows and this page shows. */
+  async #refresh(wanted: boolean): Promise<void> {
+    const core = this.#core;
+    const mine = core.ask<wire.Account>("GET", "/v1/account").then(async (answer) => {
+      core.set({ account: account(answer) });
+      if (core.self !== null && core.self.phone !== answer.phone) await core.update({ phone: answer.phone });
+    });
+    const contacts = wanted ? this.#contacts.resend().then(() => this.#contacts.refresh()) : this.#contacts.refresh();
+    await Promise.allSettled([mine, contacts.then(() => this.history()), this.consents(), this.refreshDevices()]);
+  }
+
+  async #signedOut(reason: "revoked" | null): Promise<void> {
+    const core = this.#core;
+    if (core.self === null) return;
+    this.#calls.stop();
+    this.#links.stop();
+    core.self = null;
+    core.socket?.close();
+    core.socket = null;
+    core.security.forget();
+    await core.storage.wipe();
+    await this.#contacts.restore();
+    const { call } = core.state;
+    core.set({ ...INITIAL, call: call?.stage === "ended" ? call : null, signedOutReason: reason });
+  }
+}
+
+function account(answer: wire.Account): AccountState {
+  return {
+    account: answer.account, phone: answer.phone, email: answer.email, createdAt: answer.created_at, policyVersion: answer.policy_version,
+    whoCanCall: answer.who_can_call,
+  };
+}
+
+function region(): CountryCode | undefined {
+  try {
+    return new Intl.Locale(globalThis.navigator.language).maximize().region as CountryCode | undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,11 @@
+/** KloudTalk in a browser: end-to-end encrypted voice calls. Start with `KloudTalkClient.open`; `API.md` describes everything. */
+export { KloudTalkClient, type OpenOptions } from "./client.js";
+export { KloudTalkError, explain, type LocalErrorCode } from "./errors.js";
+export { parsePhonebook, type CountryCode } from "./phonebook.js";
+export { safetyNumber } from "./safety-number.js";
+export { verifyCertificate } from "./certificates.js";
+export { OprfClient, type Blinded } from "./oprf.js";
+export { open, seal, SealError, type Content, type Route } from "./sealing.js";
+export type { Platform } from "./platform.js";
+export type * from "./state.js";
+export type { ErrorCode, Reason, DeviceCertificate, CertificateLink } from "./wire.js";

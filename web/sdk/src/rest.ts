@@ -1,0 +1,48 @@
+/** The REST API: one method to ask, errors as `KloudTalkError`. */
+import { KloudTalkError } from "./errors.js";
+import type { Platform } from "./platform.js";
+import type { ErrorBody } from "./wire.js";
+
+const TIMEOUT = 35_000; // the outcome of a link is waited for up to 25 s
+
+export class RestClient {
+  readonly #base: string;
+  readonly #platform: Platform;
+  /** Called when the server does not know the session any more. */
+  onUnauthenticated: (token: string) => void = () => undefined;
+
+  constructor(base: string, platform: Platform) {
+    this.#base = base;
+    this.#platform = platform;
+  }
+
+  /** Asks; `token` is the bearer. Answers the body, or undefined for 204. */
+  async ask<T = void>(method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE", path: string, options: { token?: string | null; body?: unknown } = {}): Promise<T> {
+    const headers: Record<string, string> = {};
+    if (options.token) headers["Authorization"] = `Bearer ${options.token}`;
+    if (options.body !== undefined) headers["Content-Type"] = "application/json";
+    let response: Response;
+    let text: string;
+    try {
+      response = await this.#platform.fetch(this.#base + path, {
+        method, headers, body: options.body === undefined ? null : JSON.stringify(options.body), cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(TIMEOUT),
+      });
+      text = await response.text();
+    } catch (error) {
+      throw new KloudTalkError(error instanceof DOMException && error.name === "TimeoutError" ? "timeout" : "network");
+    }
+    if (response.ok) return (text === "" ? undefined : parse(text)) as T;
+    const body = parse(text) as Partial<ErrorBody> | undefined;
+    if (body?.code === undefined) throw new KloudTalkError(response.status >= 500 ? "unavailable" : "network");
+    if (body.code === "unauthenticated" && options.token) this.onUnauthenticated(options.token);
+    throw new KloudTalkError(body.code, { retryAfter: body.retry_after, triesLeft: body.tries_left, devices: body.devices });
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

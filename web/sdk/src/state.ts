@@ -1,0 +1,97 @@
+/** The client's state, as immutable snapshots: what a page draws. `API.md` says what each field means. */
+import type { Policy, Reason, ServerInfo } from "./wire.js";
+
+export type { Policy, ServerInfo };
+export type Phase = "signed_out" | "registering" | "linking" | "ready";
+export type WhoCanCall = "everyone" | "contacts" | "nobody";
+export type EndReason = Reason;
+export type CallStage = "inviting" | "ringing" | "connecting" | "connected" | "ended";
+
+/** Times named `…At` are milliseconds since the epoch, everywhere. */
+export interface ConnectionState { readonly status: "offline" | "connecting" | "online" | "waiting"; readonly retryAt: number | null }
+export interface RegistrationState {
+  readonly phone: string; readonly email: string; readonly phoneVerified: boolean; readonly emailVerified: boolean;
+  readonly expiresAt: number; readonly resendAt: { readonly phone: number | null; readonly email: number | null };
+}
+export interface LinkingState { readonly state: "claimed" | "refused" | "expired" | "failed"; readonly expiresAt: number; readonly deviceName: string }
+export interface OpenLinkState {
+  readonly link: string; readonly code: string; readonly state: "waiting" | "claimed" | "approved" | "refused" | "expired"; readonly expiresAt: number;
+  /** Of the device that claims to know the code. */
+  readonly deviceName: string | null;
+  /** Its MAC proves that it knows the code; false: somebody else is in between, do not approve. */
+  readonly genuine: boolean | null;
+}
+export interface AccountState {
+  readonly account: string; readonly phone: string; readonly email: string; readonly createdAt: number; readonly policyVersion: string;
+  readonly whoCanCall: WhoCanCall;
+}
+export interface DeviceState {
+  readonly device: string; readonly name: string; readonly createdAt: number; readonly current: boolean; readonly online: boolean;
+  /** Its certificate comes from this account's identity key. */
+  readonly genuine: boolean;
+}
+export interface Consent { readonly purpose: "phonebook"; readonly granted: boolean; readonly at: number | null; readonly policyVersion: string | null }
+export interface Contact {
+  readonly token: string; readonly name: string; readonly phone: string; readonly account: string | null;
+  readonly pinned: boolean; readonly verified: boolean; readonly identityChanged: boolean; readonly blocked: boolean;
+}
+export interface PhonebookEntry { readonly name: string; readonly phone: string }
+export interface ParsedPhonebook {
+  readonly entries: PhonebookEntry[];
+  readonly rejected: { readonly line: string; readonly reason: "no_number" | "invalid_number" }[];
+  readonly duplicates: number;
+}
+export interface UploadResult { readonly count: number; readonly added: number; readonly matches: number; readonly remaining: number | null }
+export interface CallQuality {
+  readonly rttMs: number | null; readonly jitterMs: number | null; readonly lossPercent: number | null;
+  readonly level: "good" | "fair" | "poor" | "unknown"; readonly path: "direct" | "relay" | null;
+}
+export interface CallState {
+  readonly id: string; readonly direction: "outgoing" | "incoming"; readonly stage: CallStage;
+  readonly peer: { readonly account: string; readonly name: string | null; readonly phone: string | null; readonly device: string | null; readonly verified: boolean };
+  readonly startedAt: number; readonly connectedAt: number | null; readonly endedAt: number | null;
+  readonly muted: boolean; readonly held: boolean; readonly peerMuted: boolean; readonly peerHeld: boolean;
+  readonly media: "none" | "connecting" | "flowing" | "interrupted";
+  readonly quality: CallQuality;
+  readonly safetyNumber: string | null;
+  readonly identityChanged: boolean;
+  readonly notices: readonly SecurityNotice[];
+  readonly endReason: EndReason | null;
+}
+export interface CallRecord {
+  readonly call: string; readonly peer: string; readonly name: string | null; readonly phone: string | null; readonly outgoing: boolean;
+  readonly reason: EndReason; readonly startedAt: number; readonly endedAt: number; readonly connectedAt: number | null;
+}
+export interface HistoryPage { readonly calls: readonly CallRecord[]; readonly next: string | null }
+export type NoticeKind =
+  | "signature_invalid" | "cannot_open" | "replayed" | "certificate_invalid" | "identity_changed" | "ghost_device" | "wrong_sender" | "fingerprint_mismatch";
+export interface SecurityNotice {
+  readonly kind: NoticeKind; readonly at: number; readonly account: string | null; readonly device: string | null; readonly call: string | null;
+  /** A sentence for a person. */
+  readonly detail: string;
+}
+export interface ClientState {
+  readonly phase: Phase;
+  readonly connection: ConnectionState;
+  readonly registration: RegistrationState | null;
+  readonly linking: LinkingState | null;
+  readonly openLink: OpenLinkState | null;
+  readonly account: AccountState | null;
+  readonly device: string | null;
+  readonly devices: readonly DeviceState[];
+  readonly consents: readonly Consent[];
+  readonly contacts: readonly Contact[];
+  readonly contactsWanted: boolean;
+  readonly blocks: readonly string[];
+  readonly history: readonly CallRecord[];
+  readonly historyNext: string | null;
+  readonly call: CallState | null;
+  readonly notices: readonly SecurityNotice[];
+  readonly signedOutReason: "revoked" | "replaced" | null;
+}
+
+/** Before anything is known. */
+export const INITIAL: ClientState = {
+  phase: "signed_out", connection: { status: "offline", retryAt: null }, registration: null, linking: null, openLink: null, account: null, device: null,
+  devices: [], consents: [], contacts: [], contactsWanted: false, blocks: [], history: [], historyNext: null, call: null, notices: [], signedOutReason: null,
+};

@@ -1,0 +1,593 @@
+// Generated from docs/openapi.json and docs/asyncapi.json by scripts/generate-types.mjs. Do not edit.
+
+/** The user's own account. */
+export interface Account {
+  /** account: 128 bits, base64url */
+  readonly account: string;
+  /** phone number, E.164 */
+  readonly phone: string;
+  readonly email: string;
+  /** 32 bytes, unpadded base64url (a public key) */
+  readonly identity_key: string;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly created_at: number;
+  readonly policy_version: string;
+  readonly who_can_call: WhoCanCall;
+}
+
+/** The devices of an account that one may call, with what proves whose they are. */
+export interface AccountDevices {
+  /** account: 128 bits, base64url */
+  readonly account: string;
+  readonly certificates: readonly DeviceCertificate[];
+}
+
+/** The uploaded address book. */
+export interface AddressBook {
+  readonly entries: readonly Entry[];
+}
+
+/** The old device vouches for the new one. */
+export interface ApproveLink {
+  readonly certificate: DeviceCertificate;
+  /** 32 bytes, unpadded base64url (HMAC-SHA-256) */
+  readonly mac: string;
+  /** sealed payload, base64url; opaque to the hub */
+  readonly sealed: string;
+}
+
+/** Accounts that the user blocked. */
+export interface Blocks {
+  readonly accounts: readonly string[];
+}
+
+/** This device of the callee takes the call; `payload` is its answer, sealed for the caller's device. First one wins. */
+export interface CallAccept {
+  readonly type: "call.accept";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  /** sealed payload, base64url; opaque to the hub */
+  readonly payload: string;
+}
+
+/** To the caller: the callee took the call on `peer.device`; `payload` is the answer, sealed for this device. */
+export interface CallAnswered {
+  readonly type: "call.answered";
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  readonly seq: number;
+  readonly peer: Peer;
+  /** sealed payload, base64url; opaque to the hub */
+  readonly payload: string;
+}
+
+/** This device is in another call. The call ends as `busy` when no device of the callee is free. */
+export interface CallBusy {
+  readonly type: "call.busy";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+}
+
+/** Media flows at this device. The call is `connected` when both said so. */
+export interface CallConnected {
+  readonly type: "call.connected";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+}
+
+/** The callee does not want the call: it ends on every device. */
+export interface CallDecline {
+  readonly type: "call.decline";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+}
+
+/** The call is over for this device. `superseded_by` names the call that goes on in its place (glare): end silently. */
+export interface CallEnded {
+  readonly type: "call.ended";
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  readonly seq: number;
+  readonly reason: Reason;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly superseded_by?: string;
+}
+
+/** Every way for media was tried without success: the call ends as `failed`. */
+export interface CallFailed {
+  readonly type: "call.failed";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+}
+
+/** End the call. From the caller before an accept this is `cancelled`, afterwards `hangup`. */
+export interface CallHangup {
+  readonly type: "call.hangup";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+}
+
+/** A page of the call history, newest first. */
+export interface CallHistory {
+  readonly calls: readonly CallRecord[];
+  readonly next?: string;
+}
+
+/** A call for this device. `accepted` is set when the call is already taken by this device (glare): answer, do not ring. */
+export interface CallIncoming {
+  readonly type: "call.incoming";
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  readonly seq: number;
+  readonly peer: Peer;
+  /** sealed payload, base64url; opaque to the hub */
+  readonly payload: string;
+  readonly expires_in: number;
+  readonly accepted?: boolean;
+}
+
+/** Start a call: one sealed payload (offer and first candidates) for each device of the callee. */
+export interface CallInvite {
+  readonly type: "call.invite";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  /** account: 128 bits, base64url */
+  readonly to: string;
+  readonly payloads: { readonly [key: string]: string };
+}
+
+/** One line of the user's call history. */
+export interface CallRecord {
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  /** account: 128 bits, base64url */
+  readonly peer: string;
+  readonly outgoing: boolean;
+  readonly reason: Reason;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly started_at: number;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly ended_at: number;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly connected_at?: number;
+}
+
+/** This device of the callee rings. */
+export interface CallRinging {
+  readonly type: "call.ringing";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+}
+
+/** To the caller: a device of the callee rings. */
+export interface CallRings {
+  readonly type: "call.rings";
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  readonly seq: number;
+}
+
+/** A sealed payload for one device in the call: candidates, ICE restart, hold, mute, renegotiation. Opaque to the hub. */
+export interface CallSignal {
+  readonly type: "call.signal";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly to: string;
+  /** sealed payload, base64url; opaque to the hub */
+  readonly payload: string;
+}
+
+/** A sealed payload from the other device in the call. */
+export interface CallSignalled {
+  readonly type: "call.signalled";
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly device: string;
+  /** sealed payload, base64url; opaque to the hub */
+  readonly payload: string;
+}
+
+/** To both: media flows at both ends; the call is `connected`. */
+export interface CallUp {
+  readonly type: "call.up";
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  readonly seq: number;
+}
+
+/** One live call as one device may see it. */
+export interface CallView {
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  readonly seq: number;
+  readonly stage: Stage;
+  readonly outgoing: boolean;
+  readonly peer: Peer;
+  readonly expires_in: number;
+  readonly payloads?: readonly SealedFrom[];
+}
+
+/** One device's keys, signed by its issuer: the identity key (first link) or the signing key of the link before. */
+export interface CertificateLink {
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly device: string;
+  /** 32 bytes, unpadded base64url (a public key) */
+  readonly signing_key: string;
+  /** 32 bytes, unpadded base64url (a public key) */
+  readonly sealing_key: string;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly issued_at: number;
+  /** 64 bytes, unpadded base64url (Ed25519) */
+  readonly signature: string;
+}
+
+/** An explicit act: yes or no to the text whose hash is given. */
+export interface ChangeConsent {
+  readonly granted: boolean;
+  readonly sha256: string;
+}
+
+/** Changes since the last upload (P08). `reset` empties the book first. */
+export interface ChangeContacts {
+  readonly add?: readonly Entry[];
+  readonly remove?: readonly string[];
+  readonly reset?: boolean;
+}
+
+/** Settings to change; what is left out stays. */
+export interface ChangeSettings {
+  readonly who_can_call?: WhoCanCall;
+}
+
+/** Where a code is sent. */
+export type Channel = "email" | "phone";
+
+/** A new device typed or scanned the code: its keys, proven to the old device by a MAC under the code's secret part. */
+export interface ClaimLink {
+  /** first four characters of the code shown */
+  readonly lookup: string;
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly device: string;
+  /** shown to the user's own devices */
+  readonly device_name: string;
+  /** 32 bytes, unpadded base64url (a public key) */
+  readonly signing_key: string;
+  /** 32 bytes, unpadded base64url (a public key) */
+  readonly sealing_key: string;
+  /** 32 bytes, unpadded base64url (HMAC-SHA-256) */
+  readonly mac: string;
+}
+
+/** Bearer token with which the new device asks for the outcome. */
+export interface ClaimedLink {
+  /** 256 bits, unpadded base64url: an opaque bearer token */
+  readonly token: string;
+  readonly expires_in: number;
+}
+
+/** Where a purpose stands. Never asked is not granted. */
+export interface Consent {
+  readonly purpose: Purpose;
+  readonly granted: boolean;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly at?: number;
+  readonly policy_version?: string;
+}
+
+/** Every purpose. */
+export interface Consents {
+  readonly consents: readonly Consent[];
+}
+
+/** An entry of the user's address book that is an account. */
+export interface ContactMatch {
+  /** 64 bytes, base64url: OPRF output (RFC 9497) */
+  readonly token: string;
+  /** account: 128 bits, base64url */
+  readonly account: string;
+}
+
+/** Entries in the book after the change, and which of the added ones are accounts. */
+export interface ContactsChange {
+  readonly count: number;
+  readonly matches: readonly ContactMatch[];
+}
+
+/** Entries of the address book became matches (someone joined, P08) or ceased to be (an account was deleted). */
+export interface ContactsChanged {
+  readonly type: "contacts.changed";
+  readonly added?: readonly ContactMatch[];
+  readonly removed?: readonly string[];
+}
+
+/** The live address book was lost: upload it again. */
+export interface ContactsWanted {
+  readonly type: "contacts.wanted";
+}
+
+/** The first device: its certificate is one link, signed by the account's identity key. */
+export interface CreateAccount {
+  readonly certificate: DeviceCertificate;
+  /** shown to the user's own devices */
+  readonly device_name: string;
+}
+
+/** One device of the user's own account. */
+export interface Device {
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly device: string;
+  readonly name: string;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly created_at: number;
+  readonly current: boolean;
+  readonly online: boolean;
+  readonly certificate: DeviceCertificate;
+}
+
+/** The identity key, and the links from it to the device; the last link is the device that the certificate is for. */
+export interface DeviceCertificate {
+  /** account: 128 bits, base64url */
+  readonly account: string;
+  /** 32 bytes, unpadded base64url (a public key) */
+  readonly identity_key: string;
+  readonly chain: readonly CertificateLink[];
+}
+
+/** A link was opened by an old device, which shows `lookup` and 12 secret characters of its own making as one code. */
+export interface DeviceLink {
+  /** device link: 128 bits, base64url */
+  readonly link: string;
+  /** first four characters of the code shown */
+  readonly lookup: string;
+  readonly expires_in: number;
+}
+
+/** Devices of the user's own account. */
+export interface Devices {
+  readonly devices: readonly Device[];
+}
+
+/** The devices or the identity key of an account changed (one's own, or a contact's): fetch them again. */
+export interface DevicesChanged {
+  readonly type: "devices.changed";
+  /** account: 128 bits, base64url */
+  readonly account: string;
+}
+
+/** One address book entry: its discovery token, and name and number encrypted by the client. */
+export interface Entry {
+  /** 64 bytes, base64url: OPRF output (RFC 9497) */
+  readonly token: string;
+  readonly entry: string;
+  /** account: 128 bits, base64url */
+  readonly account?: string;
+}
+
+/** The request `re` was refused, and nothing was changed. Without `re`: a frame that could not be read. */
+export interface Error {
+  readonly type: "error";
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly re?: number;
+  readonly retry_after?: number;
+  readonly devices?: readonly string[];
+}
+
+/** What every refused REST request gets, with the status of the code. */
+export interface ErrorBody {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly retry_after?: number;
+  readonly tries_left?: number;
+  readonly devices?: readonly string[];
+}
+
+/** What went wrong, as sent in `error.code`. */
+export type ErrorCode = "address_book_full" | "answered_elsewhere" | "budget_spent" | "call_exists" | "call_to_self" | "callee_unavailable" | "certificate_invalid" | "code_expired" | "code_spent" | "code_wrong" | "consent_required" | "delivery_failed" | "device_exists" | "email_disposable" | "email_invalid" | "email_missing" | "email_taken" | "forbidden_origin" | "internal" | "invalid" | "link_state" | "malformed" | "method_not_allowed" | "not_a_contact" | "not_found" | "not_verified" | "phone_invalid" | "phone_missing" | "phone_taken" | "policy_not_acknowledged" | "rate_limited" | "stale_devices" | "too_large" | "too_many_calls" | "too_many_devices" | "unauthenticated" | "unavailable" | "unknown_call" | "unknown_device" | "unknown_type" | "wrong_stage";
+
+/** Blinded elements (RFC 9497, section 3.3.1) for the key-holder. */
+export interface Evaluate {
+  readonly blinded: readonly string[];
+}
+
+/** Evaluated elements, in the same order, and what is left of the account's budget. */
+export interface Evaluated {
+  readonly evaluated: readonly string[];
+  readonly remaining: number;
+}
+
+/** The first frame: who is connecting. Answered by `ok` and `sync`; else `error` and close 4401. */
+export interface Hello {
+  readonly type: "hello";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** 256 bits, unpadded base64url: an opaque bearer token */
+  readonly token: string;
+}
+
+/** As W3C WebRTC's `RTCIceServer`. */
+export interface IceServer {
+  readonly urls: readonly string[];
+  readonly username?: string;
+  readonly credential?: string;
+}
+
+/** The ladder for this device, and for how long its credentials hold. */
+export interface IceServers {
+  readonly ice_servers: readonly IceServer[];
+  readonly expires_in: number;
+}
+
+/** A new device typed or scanned the code that this device shows. */
+export interface LinkClaimed {
+  readonly type: "link.claimed";
+  /** device link: 128 bits, base64url */
+  readonly link: string;
+}
+
+/** For the new device: where the link stands, and once approved its session. */
+export interface LinkOutcome {
+  readonly state: LinkState;
+  readonly expires_in: number;
+  readonly approval?: ApproveLink;
+  readonly session?: SignedIn;
+}
+
+/** Where a link stands. */
+export type LinkState = "approved" | "claimed" | "refused" | "waiting";
+
+/** For the old device: where the link stands, and what the new device claimed. */
+export interface LinkStatus {
+  /** device link: 128 bits, base64url */
+  readonly link: string;
+  readonly state: LinkState;
+  readonly expires_in: number;
+  readonly claim?: ClaimLink;
+}
+
+/** The request `re` was done. */
+export interface Ok {
+  readonly type: "ok";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly re: number;
+  readonly stage?: Stage;
+}
+
+/** The other side of a call, as far as the hub may show it to this device. */
+export interface Peer {
+  /** account: 128 bits, base64url */
+  readonly account: string;
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly device?: string;
+  /** phone number, E.164 */
+  readonly phone?: string;
+  readonly certificate?: DeviceCertificate;
+}
+
+/** The privacy policy in force (P04). */
+export interface Policy {
+  readonly version: string;
+  readonly text: string;
+}
+
+/** Purposes that need a consent of their own (P21). */
+export type Purpose = "phonebook";
+
+/** What the user is asked, word for word. */
+export interface PurposeText {
+  readonly purpose: Purpose;
+  readonly text: string;
+  readonly sha256: string;
+}
+
+/** Why a call ended. A call ends once, with one reason, and both sides learn the same one. */
+export type Reason = "answered_elsewhere" | "busy" | "cancelled" | "declined" | "failed" | "hangup" | "lost" | "missed" | "unavailable";
+
+/** State of a registration. The same whether or not the number or the address has an account already. */
+export interface Registration {
+  /** 256 bits, unpadded base64url: an opaque bearer token */
+  readonly token: string;
+  /** phone number, E.164 */
+  readonly phone: string;
+  readonly email: string;
+  readonly phone_verified: boolean;
+  readonly email_verified: boolean;
+  readonly expires_in: number;
+  readonly resend_in: { readonly [key: string]: number };
+  /** account: 128 bits, base64url */
+  readonly account?: string;
+}
+
+/** A sealed payload and the device that sealed it. */
+export interface SealedFrom {
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly device: string;
+  /** sealed payload, base64url; opaque to the hub */
+  readonly payload: string;
+}
+
+/** Ask for a new code; the one before ceases to work. */
+export interface SendCode {
+  readonly channel: Channel;
+}
+
+/** What a client needs to know before anything else. */
+export interface ServerInfo {
+  readonly name: string;
+  readonly version: string;
+  readonly protocol: string;
+  readonly policy_version: string;
+  readonly purposes: readonly PurposeText[];
+}
+
+/** Sign out everywhere: every device of the account is removed, with its session. */
+export interface SignOut {
+  readonly keep_current?: boolean;
+}
+
+/** A session. The token is shown once; the hub keeps a hash of it. */
+export interface SignedIn {
+  /** account: 128 bits, base64url */
+  readonly account: string;
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly device: string;
+  /** 256 bits, unpadded base64url: an opaque bearer token */
+  readonly token: string;
+}
+
+/** Stages of a call (design: the call machine). */
+export type Stage = "connected" | "connecting" | "ended" | "inviting" | "ringing";
+
+/** Phone and e-mail, both required; the policy version that the user acknowledged. */
+export interface StartRegistration {
+  readonly phone?: string;
+  readonly email?: string;
+  readonly policy_version?: string;
+}
+
+/** The truth, sent after every `hello`: what is live now for this device. */
+export interface Sync {
+  readonly type: "sync";
+  /** account: 128 bits, base64url */
+  readonly account: string;
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly device: string;
+  readonly calls: readonly CallView[];
+  readonly contacts_wanted: boolean;
+}
+
+/** A code as the user typed it. */
+export interface VerifyCode {
+  readonly channel: Channel;
+  readonly code: string;
+}
+
+/** Whose calls reach this account. */
+export type WhoCanCall = "contacts" | "everyone" | "nobody";
+
+/** Everything that a client may send. */
+export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallRinging | CallSignal | Hello;
+
+/** Everything that the hub may send. */
+export type ServerMessage = CallAnswered | CallEnded | CallIncoming | CallRings | CallSignalled | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | Sync;
