@@ -1,6 +1,6 @@
 import { KloudTalkError, explain, type ClientState, type KloudTalkClient } from "@kloudtalk/sdk";
 import { createContext, type ComponentChildren } from "preact";
-import { useContext, useEffect, useId, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "./icons";
 
 /** The one client of the page, and its newest snapshot. */
@@ -50,47 +50,67 @@ export function Failure({ error }: { error: unknown }) {
   return <div role="alert">{error === null ? null : <p class="error"><Icon name="warning" /><span>{sentence(error)}</span></p>}</div>;
 }
 
-interface FieldProps { label: string; hint?: string; invalid?: boolean; children: (attributes: { id: string; "aria-describedby"?: string; "aria-invalid"?: "true" }) => ComponentChildren }
-export function Field({ label, hint, invalid, children }: FieldProps) {
+interface FieldAttributes { id: string; "aria-describedby"?: string; "aria-invalid"?: "true" }
+interface FieldProps { label: string; hint?: string | undefined; error?: string | null; children: (attributes: FieldAttributes) => ComponentChildren }
+/** A label, its control, a hint, and what is wrong with the input: read out when it appears, and again with the control. */
+export function Field({ label, hint, error = null, children }: FieldProps) {
   const id = useId();
+  const described = [hint ? `${id}-hint` : "", error ? `${id}-error` : ""].filter(Boolean).join(" ");
   return (
     <div class="field">
       <label for={id}>{label}</label>
-      {children({ id, ...(hint ? { "aria-describedby": `${id}-hint` } : {}), ...(invalid ? { "aria-invalid": "true" as const } : {}) })}
+      {children({ id, ...(described ? { "aria-describedby": described } : {}), ...(error ? { "aria-invalid": "true" as const } : {}) })}
       {hint ? <span class="hint" id={`${id}-hint`}>{hint}</span> : null}
+      <div role="alert" id={`${id}-error`}>{error ? <p class="error"><Icon name="warning" /><span>{error}</span></p> : null}</div>
     </div>
   );
 }
 
 /** Heading of a view. Takes the focus, so that keyboard and screen reader users land in the new view. */
-export function Title({ children, lead }: { children: ComponentChildren; lead?: ComponentChildren }) {
+export function Title({ children, lead }: { children: string; lead?: ComponentChildren }) {
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => heading.current?.focus({ preventScroll: true }), []);
+  useEffect(() => {
+    heading.current?.focus({ preventScroll: true });
+    document.title = `${children} – KloudTalk`;
+  }, [children]);
   return <div class="head"><h1 ref={heading} tabIndex={-1}>{children}</h1>{lead ? <p class="soft">{lead}</p> : null}</div>;
 }
 
-/** A modal dialog: the browser traps the focus and gives it back. */
+/** A modal dialog: the browser keeps the focus inside and gives it back. Only its owner closes it. */
 export function Modal({ label, kind, onCancel, children }: { label: string; kind: "sheet" | "full"; onCancel?: () => void; children: ComponentChildren }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const element = dialog.current;
     if (element && !element.open) element.showModal();
     return () => element?.close();
   }, []);
+  // A browser may close a dialog on the second Escape whatever the page says; as long as it is part of the page it is opened again.
+  function reopen() {
+    const element = dialog.current;
+    if (element?.isConnected && !element.open) element.showModal();
+  }
+  function escape(event: KeyboardEvent) {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    event.stopPropagation();
+    onCancel?.();
+  }
   return (
-    <dialog ref={dialog} class={kind} aria-label={label} onCancel={(event) => { event.preventDefault(); onCancel?.(); }}>
+    <dialog ref={dialog} class={kind} aria-label={label} onKeyDown={escape} onClose={reopen}
+      onCancel={(event) => { event.preventDefault(); onCancel?.(); }}>
       {children}
     </dialog>
   );
 }
 
-/** A button that asks before it acts. */
-export function Confirmed({ label, question, action, yes, round }: { label: ComponentChildren; question: string; yes: string; action: () => Promise<unknown>; round?: string }) {
+interface ConfirmedProps { label: ComponentChildren; name?: string; question: string; yes: string; action: () => Promise<unknown> }
+/** A button that asks before it acts. `name` is what it is called when `label` alone does not say what it is about. */
+export function Confirmed({ label, name, question, yes, action }: ConfirmedProps) {
   const [asking, setAsking] = useState(false);
   const { busy, error, run } = useAction();
   return (
     <>
-      <button type="button" class="plain risk" aria-label={round} onClick={() => setAsking(true)}>{label}</button>
+      <button type="button" class="plain risk" aria-label={name} onClick={() => setAsking(true)}>{label}</button>
       {asking ? (
         <Modal label={yes} kind="sheet" onCancel={() => setAsking(false)}>
           <div class="card stack">
@@ -119,6 +139,27 @@ export function useNow(active = true): number {
     return () => clearInterval(timer);
   }, [active]);
   return now;
+}
+
+/** Runs an asynchronous read once, when the view opens. */
+export function useLoaded<T>(read: () => Promise<T>): { value: T | null; error: unknown; again: () => void } {
+  const [value, setValue] = useState<T | null>(null);
+  const [error, setError] = useState<unknown>(null);
+  const [round, setRound] = useState(0);
+  useEffect(() => {
+    let current = true;
+    setError(null);
+    read().then((result) => { if (current) setValue(() => result); }, (failure: unknown) => { if (current) setError(failure); });
+    return () => { current = false; };
+  }, [round]);
+  return { value, error, again: () => setRound((before) => before + 1) };
+}
+
+/** The last resort when we know neither the name nor the number. */
+export const nobody = "Unknown person";
+
+export function day(milliseconds: number): string {
+  return new Date(milliseconds).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
 export function clock(milliseconds: number): string {

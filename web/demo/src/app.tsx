@@ -1,0 +1,145 @@
+import type { ClientState, KloudTalkClient } from "@kloudtalk/sdk";
+import { useEffect, useMemo, useState } from "preact/hooks";
+import { Icon, type IconName } from "./icons";
+import { unlockSound } from "./ring";
+import { sentence, Talk, useAction, useNow, useTalk } from "./ui";
+import { Call } from "./views/call";
+import { Contacts, ImportContacts } from "./views/contacts";
+import { History } from "./views/history";
+import { AddDevice, ClaimLink } from "./views/link";
+import { PolicyView } from "./views/policy";
+import { Register } from "./views/register";
+import { Settings } from "./views/settings";
+import { Welcome } from "./views/welcome";
+
+function useRoute(): string[] {
+  const [hash, setHash] = useState(location.hash);
+  useEffect(() => {
+    const changed = () => setHash(location.hash);
+    addEventListener("hashchange", changed);
+    return () => removeEventListener("hashchange", changed);
+  }, []);
+  return hash.replace(/^#\/?/u, "").split("/").filter(Boolean).map(decodeURIComponent);
+}
+
+export function App({ client }: { client: KloudTalkClient }) {
+  const [state, setState] = useState<ClientState>(client.state);
+  useEffect(() => client.subscribe(setState), [client]);
+  useEffect(() => {
+    // browsers let a page ring only after its first click or key
+    for (const event of ["pointerdown", "keydown"]) addEventListener(event, unlockSound, { once: true });
+  }, []);
+  const talk = useMemo(() => ({ client, state }), [client, state]);
+  const ready = state.phase === "ready";
+  return (
+    <Talk.Provider value={talk}>
+      <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the content</a>
+      <div class={ready ? "shell" : "shell bare"}>
+        <header class="bar">
+          <span class="brand"><img src="/icon.svg" alt="" />KloudTalk</span>
+          {ready ? <Connection /> : null}
+        </header>
+        <main id="main" tabIndex={-1}>
+          <Warnings />
+          {ready ? <Inside /> : <Outside />}
+        </main>
+      </div>
+      {ready ? <Tabs /> : null}
+      <Call />
+    </Talk.Provider>
+  );
+}
+
+function Outside() {
+  const { state } = useTalk();
+  const [view, code] = useRoute();
+  if (view === "policy") return <PolicyView back={state.phase === "registering" ? "#/register" : "#/"} />;
+  if (state.phase === "registering" || view === "register") return <Register />;
+  if (state.phase === "linking" || view === "link") return <ClaimLink code={code ?? null} />;
+  return (
+    <div class="stack">
+      {state.signedOutReason === "revoked" ? <p class="note warn" role="alert"><Icon name="warning" />This device was signed out by your account.</p> : null}
+      <Welcome />
+    </div>
+  );
+}
+
+function Inside() {
+  const [view, detail] = useRoute();
+  if (view === "calls") return <History />;
+  if (view === "policy") return <PolicyView back="#/settings" />;
+  if (view === "contacts" && detail === "import") return <ImportContacts />;
+  if (view === "settings") return detail === "add-device" ? <AddDevice /> : <Settings />;
+  return <Contacts />;
+}
+
+const tabs: { href: string; label: string; icon: IconName; views: string[] }[] = [
+  { href: "#/contacts", label: "Contacts", icon: "people", views: ["contacts"] },
+  { href: "#/calls", label: "Calls", icon: "clock", views: ["calls"] },
+  { href: "#/settings", label: "Settings", icon: "settings", views: ["settings", "policy"] },
+];
+
+function Tabs() {
+  const [view = "contacts"] = useRoute();
+  const known = tabs.some((tab) => tab.views.includes(view));
+  return (
+    <nav class="tabs" aria-label="Main">
+      {tabs.map((tab) => {
+        const current = tab.views.includes(view) || (!known && tab.href === "#/contacts");
+        return <a key={tab.href} href={tab.href} aria-current={current ? "page" : undefined}><Icon name={tab.icon} />{tab.label}</a>;
+      })}
+    </nav>
+  );
+}
+
+function Connection() {
+  const { client, state } = useTalk();
+  const { status, retryAt } = state.connection;
+  const now = useNow(status === "waiting");
+  if (state.signedOutReason === "replaced") return <span class="pill">Open in another tab</span>;
+  if (status === "online") return <span class="pill good" role="status">Connected</span>;
+  const wait = retryAt === null ? 0 : Math.ceil((retryAt - now) / 1000);
+  return (
+    <span class="row">
+      <span class="pill" role="status">{status === "waiting" ? "No connection" : status === "connecting" ? "Connecting…" : "Offline"}</span>
+      {status === "waiting" && wait > 1 ? <button type="button" class="plain" onClick={() => client.reconnect()}>Try now</button> : null}
+    </span>
+  );
+}
+
+/** What the user must know before the next call. */
+function Warnings() {
+  const { client, state } = useTalk();
+  const [seen, setSeen] = useState(0);
+  const { error, run } = useAction();
+  const notices = state.notices.slice(seen).filter((notice) => notice.kind !== "identity_changed");
+  const changed = state.contacts.filter((contact) => contact.identityChanged && contact.account !== null);
+  if (notices.length === 0 && changed.length === 0 && state.signedOutReason !== "replaced") return null;
+  return (
+    <div class="stack" role="region" aria-label="Warnings">
+      {state.signedOutReason === "replaced" ? (
+        <div class="note warn"><Icon name="warning" /><div class="grow"><p>KloudTalk was opened in another tab or window. Calls ring there.</p>
+          <button type="button" class="plain" onClick={() => location.reload()}>Use it here</button></div></div>
+      ) : null}
+      {changed.map(({ account, name }) => (
+        <div class="note bad" key={account} role="alert">
+          <Icon name="warning" />
+          <div class="grow">
+            <p><strong>{name}</strong> has new keys: they signed up again, or somebody stands between you. Compare the safety number with them before you talk.</p>
+            {error !== null ? <p>{sentence(error)}</p> : null}
+            <button type="button" class="plain" onClick={() => void run(() => client.acceptIdentityChange(account ?? ""))}>Accept the new keys</button>
+          </div>
+        </div>
+      ))}
+      {notices.length > 0 ? (
+        <div class="note bad" role="alert">
+          <Icon name="warning" />
+          <div class="grow">
+            {[...new Set(notices.map((notice) => notice.detail))].map((detail) => <p key={detail}>{detail}</p>)}
+            <button type="button" class="plain" onClick={() => setSeen(state.notices.length)}>I have read this</button>
+          </div>
+        </div>
+      ) : null}
+    </div>
+  );
+}

@@ -1,0 +1,24 @@
+import { KloudTalkClient, explain, KloudTalkError } from "@kloudtalk/sdk";
+import { render } from "preact";
+import { App } from "./app";
+import "./style.css";
+
+const root = document.getElementById("app") as HTMLElement;
+
+/** Two people in two tabs of one browser: `?profile=bob` keeps its own keys. */
+const profile = new URLSearchParams(location.search).get("profile")?.replace(/\W/gu, "") ?? "";
+
+try {
+  const client = await KloudTalkClient.open({ baseUrl: "", database: profile === "" ? "kloudtalk" : `kloudtalk-${profile}` });
+  render(<App client={client} />, root);
+} catch (error) {
+  render(
+    <main class="shell narrow stack">
+      <h1>KloudTalk cannot start here</h1>
+      <p class="note bad" role="alert">{explain(error instanceof KloudTalkError ? error.code : "unsupported")}</p>
+      <p class="soft">It needs a current browser, a secure address (https, or localhost), and storage that is not switched off.</p>
+    </main>,
+    root,
+  );
+}
+document.documentElement.dataset["ready"] = "true";

@@ -1,0 +1,157 @@
+import type { CallState } from "@kloudtalk/sdk";
+import { useEffect, useRef } from "preact/hooks";
+import { Icon } from "../icons";
+import { startSound } from "../ring";
+import { Avatar, clock, Failure, Modal, nobody, useAction, useNow, useTalk } from "../ui";
+import { SafetyNumber } from "./contacts";
+
+const ENDS: Record<NonNullable<CallState["endReason"]>, (call: CallState) => string> = {
+  hangup: () => "Call ended",
+  declined: (call) => (call.direction === "outgoing" ? "Declined" : "You declined"),
+  busy: () => "Busy in another call",
+  missed: (call) => (call.direction === "outgoing" ? "No answer" : "Missed call"),
+  cancelled: (call) => (call.direction === "outgoing" ? "Cancelled" : "Missed call"),
+  answered_elsewhere: () => "Answered on another device",
+  failed: () => "The call could not be connected",
+  lost: () => "The connection was lost",
+  unavailable: () => "Not available",
+};
+
+/** The one call of this page, over everything else; and what is heard of it. */
+export function Call() {
+  const { client, state } = useTalk();
+  const { call } = state;
+  const ringing = call?.direction === "incoming" && call.stage === "ringing";
+  const waiting = call?.direction === "outgoing" && (call.stage === "inviting" || call.stage === "ringing");
+  const name = call === null ? "" : (call.peer.name ?? call.peer.phone ?? nobody);
+  useEffect(() => (ringing ? startSound("ring", `${name} is calling`) : undefined), [ringing, name]);
+  useEffect(() => (waiting && call?.stage === "ringing" ? startSound("ringback") : undefined), [waiting, call?.stage]);
+  return (
+    <>
+      <Voice stream={client.remoteStream} />
+      {call === null ? null : (
+        <Modal label={ringing ? `${name} is calling` : `Call with ${name}`} kind="full">
+          <div class="stage"><Stage call={call} name={name} /></div>
+        </Modal>
+      )}
+    </>
+  );
+}
+
+function Voice({ stream }: { stream: MediaStream | null }) {
+  const audio = useRef<HTMLAudioElement>(null);
+  useEffect(() => {
+    if (audio.current !== null && audio.current.srcObject !== stream) audio.current.srcObject = stream;
+  }, [stream]);
+  return <audio ref={audio} autoplay hidden />;
+}
+
+function Stage({ call, name }: { call: CallState; name: string }) {
+  const { client, state } = useTalk();
+  const { busy, error, run } = useAction();
+  const incoming = call.direction === "incoming";
+  const rings = call.stage === "ringing" || call.stage === "inviting";
+  const ended = call.stage === "ended";
+  const changed = state.contacts.find((contact) => contact.account === call.peer.account)?.identityChanged ?? call.identityChanged;
+  return (
+    <>
+      <div class="who">
+        <div class={rings ? "pulse" : undefined}><Avatar name={name} big /></div>
+        <h1>{name}</h1>
+        {call.peer.name !== null && call.peer.phone !== null ? <p class="soft">{call.peer.phone}</p> : null}
+        <Status call={call} />
+        {call.peer.verified ? <span class="badge"><Icon name="shield" />Verified</span> : null}
+      </div>
+      {call.notices.length > 0 ? (
+        <div class="note bad" role="alert"><Icon name="warning" /><div>{[...new Set(call.notices.map((notice) => notice.detail))].map((detail) => <p key={detail}>{detail}</p>)}</div></div>
+      ) : null}
+      {call.identityChanged && changed && !ended ? (
+        <div class="note bad" role="alert">
+          <Icon name="warning" />
+          <div class="grow">
+            <p>{name} has new keys since you last talked: they signed up again, or somebody stands between you. Compare the safety number over another way.</p>
+            <button type="button" class="plain" disabled={busy} onClick={() => void run(() => client.acceptIdentityChange(call.peer.account))}>Accept the new keys</button>
+          </div>
+        </div>
+      ) : null}
+      {call.stage === "connected" || (call.safetyNumber !== null && call.identityChanged) ? <Details call={call} name={name} /> : null}
+      <Failure error={error} />
+      {ended ? (
+        <button type="button" class="wide" onClick={() => client.dismissCall()}>Close</button>
+      ) : rings && incoming ? (
+        <div class="controls">
+          <button type="button" class="control end" disabled={busy} onClick={() => void run(() => client.decline())}><span><Icon name="end" /></span>Decline</button>
+          <button type="button" class="control take" disabled={busy || call.identityChanged} onClick={() => void run(() => client.accept())}><span><Icon name="phone" /></span>Accept</button>
+        </div>
+      ) : (
+        <div class="controls">
+          {call.stage === "connected" ? (
+            <>
+              <button type="button" class="control" aria-pressed={call.muted} onClick={() => void run(() => client.setMuted(!call.muted))}><span><Icon name={call.muted ? "muted" : "mic"} /></span>Mute</button>
+              <button type="button" class="control" aria-pressed={call.held} onClick={() => void run(() => client.setHeld(!call.held))}><span><Icon name="hold" /></span>Hold</button>
+            </>
+          ) : null}
+          <button type="button" class="control end" onClick={() => void run(() => client.hangup())}><span><Icon name="end" /></span>{rings ? "Cancel" : "Hang up"}</button>
+        </div>
+      )}
+    </>
+  );
+}
+
+function Status({ call }: { call: CallState }) {
+  const now = useNow(call.stage === "connected");
+  if (call.stage === "connected" && call.connectedAt !== null) {
+    return (
+      <>
+        <p class="timer" role="timer" aria-label="Duration">{clock(now - call.connectedAt)}</p>
+        <p class="status" role="status">
+          {call.media === "interrupted" ? "Connection interrupted, trying again…" : call.peerHeld ? "On hold by the other side" : call.peerMuted ? "Their microphone is off" : call.held ? "On hold" : ""}
+        </p>
+      </>
+    );
+  }
+  let text: string;
+  if (call.stage === "ended") text = call.endReason === null ? "Call ended" : ENDS[call.endReason](call);
+  else if (call.stage === "connecting") text = "Connecting…";
+  else if (call.direction === "incoming") text = "is calling you";
+  else text = call.stage === "ringing" ? "Ringing…" : "Calling…";
+  const talked = call.stage === "ended" && call.connectedAt !== null && call.endedAt !== null ? ` · ${clock(call.endedAt - call.connectedAt)}` : "";
+  return <p class="status" role="status">{text}{talked}</p>;
+}
+
+const QUALITY = { good: "Good connection", fair: "Fair connection", poor: "Poor connection", unknown: "Measuring…" } as const;
+
+function Details({ call, name }: { call: CallState; name: string }) {
+  const { client } = useTalk();
+  const { busy, error, run } = useAction();
+  const { quality } = call;
+  const number = (value: number | null, unit: string, digits = 0) => (value === null ? "–" : `${value.toFixed(digits)} ${unit}`);
+  return (
+    <div class="card stack tight">
+      {call.stage === "connected" ? (
+        <details>
+          <summary><span class={`bars ${quality.level}`} aria-hidden="true"><i /><i /><i /></span>{QUALITY[quality.level]}</summary>
+          <dl>
+            <dt>Round trip</dt><dd>{number(quality.rttMs, "ms")}</dd>
+            <dt>Jitter</dt><dd>{number(quality.jitterMs, "ms")}</dd>
+            <dt>Lost</dt><dd>{number(quality.lossPercent, "%", 1)}</dd>
+            <dt>Path</dt><dd>{quality.path === null ? "–" : quality.path === "direct" ? "direct" : "through a relay, still encrypted"}</dd>
+          </dl>
+        </details>
+      ) : null}
+      {call.safetyNumber !== null ? (
+        <details open={call.identityChanged}>
+          <summary><Icon name="shield" />Safety number</summary>
+          <div class="stack tight">
+            <SafetyNumber digits={call.safetyNumber} />
+            <p class="soft small">Read it to each other. If it is the same on both sides, nobody stands between you and {name}.</p>
+            <Failure error={error} />
+            <button type="button" aria-pressed={call.peer.verified} disabled={busy} onClick={() => void run(() => client.markVerified(call.peer.account, !call.peer.verified))}>
+              {call.peer.verified ? "Verified" : "Mark as verified"}
+            </button>
+          </div>
+        </details>
+      ) : null}
+    </div>
+  );
+}

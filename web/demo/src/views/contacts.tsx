@@ -1,0 +1,211 @@
+import type { Contact, ParsedPhonebook, PhonebookEntry, UploadResult } from "@kloudtalk/sdk";
+import { useRef, useState } from "preact/hooks";
+import { Icon } from "../icons";
+import { Avatar, Confirmed, Failure, Field, Modal, Title, useAction, useLoaded, useTalk } from "../ui";
+
+export function Contacts() {
+  const { client, state } = useTalk();
+  const [search, setSearch] = useState("");
+  const { error, run } = useAction();
+  const consent = state.consents.find((one) => one.purpose === "phonebook");
+  if (consent !== undefined && !consent.granted && state.contacts.length === 0) return <AskConsent />;
+  const wanted = search.trim().toLowerCase();
+  const shown = state.contacts.filter((contact) => contact.name.toLowerCase().includes(wanted) || contact.phone.includes(wanted.replace(/[\s()-]/gu, "")));
+  const here = shown.filter((contact) => contact.account !== null);
+  const others = shown.filter((contact) => contact.account === null);
+  return (
+    <div class="stack">
+      <Title>Contacts</Title>
+      {state.contactsWanted && state.contacts.length === 0 ? (
+        <p class="note warn"><Icon name="warning" />The server lost its copy of your contacts, of which it keeps no backup. Please import them again.</p>
+      ) : null}
+      {state.contacts.length === 0 ? (
+        <div class="card empty">
+          <Icon name="people" />
+          <h2>Nobody here yet</h2>
+          <p class="soft">Bring your phonebook to see who of it you can call. Who joins later appears by itself.</p>
+          <a class="button primary" href="#/contacts/import">Import contacts</a>
+        </div>
+      ) : (
+        <>
+          <div class="row">
+            <div class="grow">
+              <label class="visually-hidden" for="search">Search contacts</label>
+              <input id="search" type="search" placeholder="Search" value={search} onInput={(event) => setSearch(event.currentTarget.value)} />
+            </div>
+            <a class="button" href="#/contacts/import">Import contacts</a>
+          </div>
+          <Failure error={error} />
+          <section class="card" aria-labelledby="here">
+            <h2 id="here">On KloudTalk</h2>
+            {here.length === 0 ? <p class="soft">{wanted ? "No match." : "None of your contacts yet. They appear here as they join."}</p> : (
+              <ul class="list">
+                {here.map((contact) => <Row key={contact.token} contact={contact} call={() => void run(() => client.call(contact.account ?? ""))} />)}
+              </ul>
+            )}
+          </section>
+          {others.length > 0 ? (
+            <section class="card" aria-labelledby="others">
+              <h2 id="others">Not on KloudTalk yet</h2>
+              <ul class="list">{others.map((contact) => <Row key={contact.token} contact={contact} call={null} />)}</ul>
+            </section>
+          ) : null}
+        </>
+      )}
+    </div>
+  );
+}
+
+function Row({ contact, call }: { contact: Contact; call: (() => void) | null }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <li>
+      <Avatar name={contact.name} />
+      <button type="button" class="plain grow person" aria-label={`About ${contact.name}`} onClick={() => setOpen(true)}>
+        <span>
+          <strong>{contact.name}</strong>
+          <span class="soft small">{contact.phone}</span>
+        </span>
+      </button>
+      {contact.verified ? <span class="badge"><Icon name="shield" />Verified</span> : null}
+      {contact.identityChanged ? <span class="badge bad">New keys</span> : null}
+      {contact.blocked ? <span class="badge bad">Blocked</span> : null}
+      {call !== null ? <button type="button" class="primary round" aria-label={`Call ${contact.name}`} onClick={call}><Icon name="phone" /></button> : null}
+      {open ? <About contact={contact} close={() => setOpen(false)} /> : null}
+    </li>
+  );
+}
+
+function About({ contact, close }: { contact: Contact; close: () => void }) {
+  const { client } = useTalk();
+  const { account } = contact;
+  const number = useLoaded(() => (account === null ? Promise.resolve(null) : client.safetyNumber(account)));
+  const { busy, error, run } = useAction();
+  return (
+    <Modal label={contact.name} kind="sheet" onCancel={close}>
+      <div class="card stack">
+        <h2>{contact.name}</h2>
+        <p class="soft">{contact.phone}</p>
+        {account !== null ? (
+          <>
+            <h3>Safety number</h3>
+            {number.value !== null ? <SafetyNumber digits={number.value} /> : number.error !== null ? <Failure error={number.error} /> : <p class="soft" role="status">Computing…</p>}
+            <p class="soft small">Compare it with {contact.name}, in person or read aloud. If it is the same on both sides, nobody stands between you.</p>
+            <button type="button" aria-pressed={contact.verified} disabled={busy || number.value === null} onClick={() => void run(() => client.markVerified(account, !contact.verified))}>
+              <Icon name="shield" />{contact.verified ? "Verified" : "Mark as verified"}
+            </button>
+            <button type="button" disabled={busy} onClick={() => void run(() => (contact.blocked ? client.unblock(account) : client.block(account)))}>
+              {contact.blocked ? "Unblock" : "Block"}
+            </button>
+          </>
+        ) : null}
+        <Failure error={error} />
+        <Confirmed label="Remove from contacts" question={`Remove ${contact.name} from your contacts here? Your own phonebook stays as it is.`} yes="Remove contact" action={() => client.removeContacts([contact.phone])} />
+        <button type="button" class="wide" onClick={close}>Close</button>
+      </div>
+    </Modal>
+  );
+}
+
+export function SafetyNumber({ digits }: { digits: string }) {
+  return <p class="digits" aria-label={`Safety number ${digits}`} role="img">{digits.split(" ").map((group, i) => <span key={i}>{group}</span>)}</p>;
+}
+
+function AskConsent() {
+  const { client } = useTalk();
+  const info = useLoaded(() => client.serverInfo());
+  const { busy, error, run } = useAction();
+  const text = info.value?.purposes.find((purpose) => purpose.purpose === "phonebook")?.text;
+  return (
+    <div class="narrow stack">
+      <Title lead="To call somebody you need to find them. This is asked once, and you can take it back in the settings.">Your phonebook</Title>
+      <div class="card stack">
+        <Failure error={info.error ?? error} />
+        {info.error !== null ? <button type="button" onClick={info.again}>Try again</button> : null}
+        {text !== undefined ? <blockquote>{text}</blockquote> : info.error === null ? <p class="soft" role="status">Loading…</p> : null}
+        <button type="button" class="primary wide" disabled={busy || text === undefined}
+          onClick={() => void run(() => client.setConsent("phonebook", true)).then((done) => { if (done) location.hash = "#/contacts/import"; })}>Allow</button>
+        <p class="soft small">Without it nothing of your phonebook is used, and you can still be called by people who have your number.</p>
+      </div>
+    </div>
+  );
+}
+
+interface PickedContact { name?: string[]; tel?: string[] }
+interface ContactPicker { select(properties: string[], options: { multiple: boolean }): Promise<PickedContact[]> }
+
+export function ImportContacts() {
+  const { client, state } = useTalk();
+  const { busy, error, run } = useAction();
+  const [text, setText] = useState("");
+  const [parsed, setParsed] = useState<ParsedPhonebook | null>(null);
+  const [progress, setProgress] = useState<{ done: number; total: number } | null>(null);
+  const [result, setResult] = useState<UploadResult | null>(null);
+  const file = useRef<HTMLInputElement>(null);
+  const picker = (navigator as Navigator & { contacts?: ContactPicker }).contacts;
+  const consent = state.consents.find((one) => one.purpose === "phonebook");
+  if (consent !== undefined && !consent.granted) return <AskConsent />;
+
+  function look(source: string) {
+    setResult(null);
+    setParsed(client.parsePhonebook(source));
+  }
+  async function pick() {
+    const people = await picker?.select(["name", "tel"], { multiple: true });
+    look((people ?? []).flatMap((person) => (person.tel ?? []).map((tel) => `${(person.name?.[0] ?? "").replace(/[\d,;\n]/gu, " ")}, ${tel}`)).join("\n"));
+  }
+  async function upload(entries: PhonebookEntry[]) {
+    setResult(await client.uploadContacts(entries, (done, total) => setProgress({ done, total })));
+    setParsed(null);
+    setText("");
+  }
+  return (
+    <div class="narrow stack">
+      <Title lead="Numbers are blinded on this device before anything is asked. Names are encrypted with a key that only your devices have.">Import contacts</Title>
+      <form class="card stack" noValidate onSubmit={(event) => { event.preventDefault(); look(text); }}>
+        <Field label="Paste names and numbers" hint="One per line, such as “Anna, +49 30 1234567”. vCards and CSV work too.">
+          {(field) => <textarea {...field} value={text} autocomplete="off" spellcheck={false} onInput={(event) => { setText(event.currentTarget.value); setParsed(null); }} />}
+        </Field>
+        <button type="submit" class="primary" disabled={text.trim() === ""}>Check</button>
+        <div class="row">
+          <button type="button" class="grow" onClick={() => file.current?.click()}>Choose a file</button>
+          <input ref={file} type="file" class="visually-hidden" aria-label="vCard or CSV file" tabIndex={-1} accept=".vcf,.csv,.txt,text/vcard,text/csv,text/plain"
+            onChange={(event) => { const [chosen] = event.currentTarget.files ?? []; if (chosen) void run(async () => look(await chosen.text())); event.currentTarget.value = ""; }} />
+          {picker !== undefined ? <button type="button" class="grow" onClick={() => void run(pick)}>From this phone</button> : null}
+        </div>
+      </form>
+      <div role="status" class="stack">
+        {parsed !== null ? <Preview parsed={parsed} /> : null}
+        {busy && progress !== null && progress.total > 0 ? (
+          <label class="stack tight">Looking up {progress.done} of {progress.total}<progress max={progress.total} value={progress.done} /></label>
+        ) : null}
+        {result !== null ? (
+          <p class="note"><Icon name="shield" /><span>{result.added === 0 ? "No new numbers." : `${result.added} ${result.added === 1 ? "number" : "numbers"} added.`} {result.matches === 0 ? "Nobody of them is on KloudTalk yet." : `${result.matches} on KloudTalk.`}</span></p>
+        ) : null}
+      </div>
+      <Failure error={error} />
+      {parsed !== null && parsed.entries.length > 0 ? (
+        <button type="button" class="primary wide" disabled={busy} onClick={() => void run(() => upload(parsed.entries))}>
+          {busy ? "Looking up…" : `Find ${parsed.entries.length} ${parsed.entries.length === 1 ? "contact" : "contacts"}`}
+        </button>
+      ) : null}
+      <p><a href="#/contacts">{result === null ? "Back" : "Go to contacts"}</a></p>
+    </div>
+  );
+}
+
+function Preview({ parsed }: { parsed: ParsedPhonebook }) {
+  const { entries, rejected, duplicates } = parsed;
+  return (
+    <div class="card stack tight">
+      <p><strong>{entries.length}</strong> {entries.length === 1 ? "number" : "numbers"} found{duplicates > 0 ? `, ${duplicates} more than once` : ""}.</p>
+      {entries.length > 0 ? <p class="soft small wrap">{entries.slice(0, 5).map((entry) => `${entry.name} (${entry.phone})`).join(", ")}{entries.length > 5 ? " …" : ""}</p> : null}
+      {rejected.length > 0 ? (
+        <details>
+          <summary>{rejected.length} {rejected.length === 1 ? "line" : "lines"} left out</summary>
+          <ul class="rejected" tabIndex={0} aria-label="Lines left out">{rejected.slice(0, 200).map(({ line, reason }, i) => <li key={i}>{line}: {reason === "no_number" ? "no number" : "not a number that can exist"}</li>)}</ul>
+        </details>
+      ) : null}
+    </div>
+  );
+}

@@ -1,0 +1,138 @@
+import type { AccountState } from "@kloudtalk/sdk";
+import { useState } from "preact/hooks";
+import { Icon } from "../icons";
+import { Confirmed, day, Failure, Field, Modal, Title, useAction, useTalk } from "../ui";
+
+const WHO: { value: AccountState["whoCanCall"]; label: string }[] = [
+  { value: "everyone", label: "Everyone who has my number" },
+  { value: "contacts", label: "My contacts only" },
+  { value: "nobody", label: "Nobody" },
+];
+
+export function Settings() {
+  const { client, state } = useTalk();
+  const who = useAction();
+  const consent = useAction();
+  const { account } = state;
+  const phonebook = state.consents.find((one) => one.purpose === "phonebook");
+  return (
+    <div class="stack">
+      <Title>Settings</Title>
+      <section class="card stack" aria-labelledby="account">
+        <h2 id="account">Account</h2>
+        {account === null ? <p class="soft" role="status">Loading…</p> : (
+          <dl>
+            <dt>Number</dt><dd>{account.phone}</dd>
+            <dt>E-mail</dt><dd>{account.email}</dd>
+            <dt>Since</dt><dd>{day(account.createdAt)}</dd>
+          </dl>
+        )}
+      </section>
+      <section class="card stack" aria-labelledby="privacy">
+        <h2 id="privacy">Privacy</h2>
+        <fieldset disabled={who.busy || account === null}>
+          <legend>Who can call me</legend>
+          {WHO.map(({ value, label }) => (
+            <label class="check" key={value}>
+              <input type="radio" name="who" checked={account?.whoCanCall === value} onChange={() => void who.run(() => client.changeSettings({ whoCanCall: value }))} />
+              <span>{label}</span>
+            </label>
+          ))}
+        </fieldset>
+        <Failure error={who.error} />
+        <p class="soft small">Who may not call you cannot tell it from you being offline.</p>
+        <label class="check">
+          <input type="checkbox" checked={phonebook?.granted ?? false} disabled={consent.busy || phonebook === undefined}
+            onChange={(event) => { const { checked } = event.currentTarget; void consent.run(() => client.setConsent("phonebook", checked)); }} />
+          <span>Use my phonebook to find people{phonebook?.granted && phonebook.at !== null ? ` (allowed ${day(phonebook.at)})` : ""}</span>
+        </label>
+        <p class="soft small">Taking this back deletes your contacts from the server and from this device at once.</p>
+        <Failure error={consent.error} />
+        {state.contacts.length > 0 ? (
+          <Confirmed label="Delete my address book" question="Delete every contact from the server and from this device? It happens at once; there is no backup. Your own phonebook stays as it is." yes="Delete address book" action={() => client.deleteAddressBook()} />
+        ) : null}
+        <p><a href="#/policy">Privacy policy</a></p>
+      </section>
+      <Devices />
+      <Blocked />
+      <section class="card stack" aria-labelledby="leave">
+        <h2 id="leave">Leave</h2>
+        <div class="row">
+          <Confirmed label="Sign out here" question="Sign out of this browser? Its keys are deleted. Without another device you get back in with codes to your number and address, and your contacts see new keys." yes="Sign out" action={() => client.signOut()} />
+          <Confirmed label="Sign out everywhere" question="Sign out every device of this account, this one too?" yes="Sign out everywhere" action={() => client.signOutEverywhere()} />
+        </div>
+        <DeleteAccount />
+      </section>
+    </div>
+  );
+}
+
+function Devices() {
+  const { client, state } = useTalk();
+  return (
+    <section class="card stack" aria-labelledby="devices">
+      <h2 id="devices">Devices</h2>
+      <ul class="list">
+        {state.devices.map((device) => (
+          <li key={device.device}>
+            <Icon name="device" />
+            <div class="grow">
+              <strong>{device.name}</strong>
+              <span class="soft small">{device.current ? "This device" : device.online ? "Connected" : "Not connected"} · added {day(device.createdAt)}</span>
+            </div>
+            {device.genuine ? null : <span class="badge bad">Not added by you</span>}
+            {device.current ? null : <Confirmed label="Remove" name={`Remove ${device.name}`} question={`Remove “${device.name}”? It is signed out at once.`} yes="Remove device" action={() => client.revokeDevice(device.device)} />}
+          </li>
+        ))}
+      </ul>
+      <a class="button" href="#/settings/add-device">Add a device</a>
+      {state.devices.length > 1 ? (
+        <Confirmed label="Sign out all other devices" question="Sign out every device but this one?" yes="Sign out the others" action={() => client.signOutEverywhere({ keepCurrent: true })} />
+      ) : null}
+    </section>
+  );
+}
+
+function Blocked() {
+  const { client, state } = useTalk();
+  const { busy, error, run } = useAction();
+  if (state.blocks.length === 0) return null;
+  return (
+    <section class="card stack" aria-labelledby="blocked">
+      <h2 id="blocked">Blocked</h2>
+      <Failure error={error} />
+      <ul class="list">
+        {state.blocks.map((account) => {
+          const name = state.contacts.find((contact) => contact.account === account)?.name ?? "Somebody who is no contact";
+          return <li key={account}><span class="grow">{name}</span><button type="button" disabled={busy} aria-label={`Unblock ${name}`} onClick={() => void run(() => client.unblock(account))}>Unblock</button></li>;
+        })}
+      </ul>
+    </section>
+  );
+}
+
+function DeleteAccount() {
+  const { client } = useTalk();
+  const { busy, error, run } = useAction();
+  const [asking, setAsking] = useState(false);
+  const [typed, setTyped] = useState("");
+  return (
+    <>
+      <button type="button" class="plain risk" onClick={() => { setTyped(""); setAsking(true); }}>Delete my account</button>
+      {asking ? (
+        <Modal label="Delete my account" kind="sheet" onCancel={() => setAsking(false)}>
+          <form class="card stack" noValidate onSubmit={(event) => { event.preventDefault(); if (typed.trim().toLowerCase() === "delete") void run(() => client.deleteAccount()); }}>
+            <h2>Delete my account</h2>
+            <p>Number, address, devices, contacts, calls and settings are deleted at once, and cannot be brought back.</p>
+            <Field label="Type “delete” to confirm">
+              {(field) => <input {...field} type="text" autocomplete="off" autocapitalize="off" value={typed} onInput={(event) => setTyped(event.currentTarget.value)} />}
+            </Field>
+            <Failure error={error} />
+            <button type="submit" class="danger wide" disabled={busy || typed.trim().toLowerCase() !== "delete"}>Delete everything</button>
+            <button type="button" class="wide" onClick={() => setAsking(false)}>Cancel</button>
+          </form>
+        </Modal>
+      ) : null}
+    </>
+  );
+}
