@@ -1,0 +1,54 @@
+"""What a person does on the demo's pages."""
+
+from tests.browser.browsers import Page
+from tests.browser.service import Service
+
+
+class Person:
+    """Somebody with a number, an address and a browser."""
+
+    def __init__(self, name: str, phone: str, page: Page, service: Service) -> None:
+        self.name = name
+        self.phone = phone
+        self.email = f"{name.lower()}@example.org"
+        self.page = page
+        self.service = service
+
+    async def register(self) -> None:
+        """From the first page to the contacts."""
+        page = self.page
+        await page.click("link", "Create an account")
+        await page.find("heading", "Create an account")
+        await page.fill("Phone number", self.phone)
+        await page.fill("E-mail address", self.email)
+        await page.click("checkbox", "I have read the privacy policy")
+        await page.click("button", "Send the codes")
+        await page.fill("Code from the text message", await self.service.code(self.phone))
+        await page.click("button", "Confirm phone number")
+        await page.sees("Phone number confirmed")
+        await page.fill("Code from the e-mail", await self.service.code(self.email))
+        await page.click("button", "Confirm e-mail address")
+        await page.click("button", "Finish")
+        await page.sees("Your phonebook")
+        await page.sees("Connected")
+
+    async def bring_contacts(self, lines: str) -> None:
+        """Give the consent and import a phonebook by pasting it."""
+        page = self.page
+        await page.click("button", "Allow")
+        await page.fill("Paste names and numbers", lines)
+        await page.click("button", "Check", exact=True)
+        await page.click("button", "Find ")
+        await page.sees("added")
+        await page.click("link", "Contacts", exact=True)
+        await page.find("heading", "On KloudTalk")
+
+    async def safety_number(self) -> str:
+        """Open the safety number of the call, and read it."""
+        await self.page.click("button", "Safety number")
+        digits: str = await self.page.until(
+            "(() => { const all = [...document.querySelectorAll('dialog[open] .digits')].at(-1); "
+            "return all && all.checkVisibility() ? all.innerText.replace(/\\s+/g, ' ').trim() : null; })()",
+            "the safety number",
+        )
+        return digits
