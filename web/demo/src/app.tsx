@@ -1,5 +1,5 @@
 import type { ClientState, KloudTalkClient } from "@kloudtalk/sdk";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Icon, type IconName } from "./icons";
 import { unlockSound } from "./ring";
 import { sentence, Talk, useAction, useNow, useTalk } from "./ui";
@@ -15,11 +15,14 @@ import { Welcome } from "./views/welcome";
 function useRoute(): string[] {
   const [hash, setHash] = useState(location.hash);
   useEffect(() => {
-    const changed = () => setHash(location.hash);
+    const changed = () => {
+      setHash(location.hash);
+      scrollTo(0, 0);
+    };
     addEventListener("hashchange", changed);
     return () => removeEventListener("hashchange", changed);
   }, []);
-  return hash.replace(/^#\/?/u, "").split("/").filter(Boolean).map(decodeURIComponent);
+  return hash.replace(/^#\/?/u, "").split("/").filter(Boolean);
 }
 
 export function App({ client }: { client: KloudTalkClient }) {
@@ -31,6 +34,13 @@ export function App({ client }: { client: KloudTalkClient }) {
   }, []);
   const talk = useMemo(() => ({ client, state }), [client, state]);
   const ready = state.phase === "ready";
+  const was = useRef(ready);
+  useEffect(() => {
+    // Coming in and going out start at the first view, not at the one that was open before.
+    if (ready && /^#\/(register|link)/u.test(location.hash)) location.replace("#/contacts");
+    if (!ready && was.current) location.replace("#/");
+    was.current = ready;
+  }, [ready]);
   return (
     <Talk.Provider value={talk}>
       <a class="skip" href="#main" onClick={(event) => { event.preventDefault(); document.getElementById("main")?.focus(); }}>Skip to the content</a>

@@ -10,6 +10,7 @@ const profile = new URLSearchParams(location.search).get("profile")?.replace(/\W
 
 try {
   const client = await KloudTalkClient.open({ baseUrl: "", database: profile === "" ? "kloudtalk" : `kloudtalk-${profile}` });
+  addEventListener("pagehide", (event) => { if (!event.persisted) void client.close(); }); // the other side need not wait for a timeout
   render(<App client={client} />, root);
 } catch (error) {
   render(

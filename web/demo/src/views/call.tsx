@@ -1,5 +1,5 @@
 import type { CallState } from "@kloudtalk/sdk";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "../icons";
 import { startSound } from "../ring";
 import { Avatar, clock, Failure, Modal, nobody, useAction, useNow, useTalk } from "../ui";
@@ -21,43 +21,84 @@ const ENDS: Record<NonNullable<CallState["endReason"]>, (call: CallState) => str
 export function Call() {
   const { client, state } = useTalk();
   const { call } = state;
-  const ringing = call?.direction === "incoming" && call.stage === "ringing";
+  const [answering, setAnswering] = useState<string | null>(null); // silences the ringing while the microphone is asked for
+  const decline = useAction();
+  const ringing = call?.direction === "incoming" && (call.stage === "ringing" || call.stage === "inviting") && answering !== call.id;
   const waiting = call?.direction === "outgoing" && (call.stage === "inviting" || call.stage === "ringing");
   const name = call === null ? "" : (call.peer.name ?? call.peer.phone ?? nobody);
   useEffect(() => (ringing ? startSound("ring", `${name} is calling`) : undefined), [ringing, name]);
   useEffect(() => (waiting && call?.stage === "ringing" ? startSound("ringback") : undefined), [waiting, call?.stage]);
+  function escape() {
+    if (ringing) void decline.run(() => client.decline());
+    else if (call?.stage === "ended") client.dismissCall();
+  }
   return (
     <>
-      <Voice stream={client.remoteStream} />
+      <Voice stream={client.remoteStream} tracks={client.remoteStream?.getAudioTracks().length ?? 0} />
       {call === null ? null : (
-        <Modal label={ringing ? `${name} is calling` : `Call with ${name}`} kind="full">
-          <div class="stage"><Stage call={call} name={name} /></div>
+        <Modal label={ringing ? `${name} is calling` : `Call with ${name}`} kind="full" onCancel={escape}>
+          <div class="stage"><Stage call={call} name={name} onAnswer={setAnswering} /><Failure error={decline.error} /></div>
         </Modal>
       )}
     </>
   );
 }
 
-function Voice({ stream }: { stream: MediaStream | null }) {
+/**
+ * What is heard. The stream is handed over once it has a track, and anew with every track: Chromium does not start an element whose stream
+ * was empty at first. A browser that insists on a click before sound gets the next click or key.
+ */
+function Voice({ stream, tracks }: { stream: MediaStream | null; tracks: number }) {
   const audio = useRef<HTMLAudioElement>(null);
+  const [blocked, setBlocked] = useState(false);
   useEffect(() => {
-    if (audio.current !== null && audio.current.srcObject !== stream) audio.current.srcObject = stream;
-  }, [stream]);
-  return <audio ref={audio} autoplay hidden />;
+    const element = audio.current;
+    if (element === null) return;
+    element.srcObject = null;
+    setBlocked(false);
+    if (stream === null || tracks === 0) return;
+    element.srcObject = stream;
+    element.play().catch((error: unknown) => { setBlocked(error instanceof DOMException && error.name === "NotAllowedError"); });
+  }, [stream, tracks]);
+  useEffect(() => {
+    if (!blocked) return;
+    const again = () => { audio.current?.play().then(() => setBlocked(false), () => undefined); };
+    for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, again);
+    return () => { for (const gesture of ["pointerdown", "keydown"]) removeEventListener(gesture, again); };
+  }, [blocked]);
+  return (
+    <>
+      <audio ref={audio} autoplay hidden />
+      <span class="visually-hidden" role="status">{blocked ? "Press any key to hear the other person." : ""}</span>
+    </>
+  );
 }
 
-function Stage({ call, name }: { call: CallState; name: string }) {
+function Stage({ call, name, onAnswer }: { call: CallState; name: string; onAnswer: (call: string | null) => void }) {
   const { client, state } = useTalk();
   const { busy, error, run } = useAction();
   const incoming = call.direction === "incoming";
   const rings = call.stage === "ringing" || call.stage === "inviting";
   const ended = call.stage === "ended";
   const changed = state.contacts.find((contact) => contact.account === call.peer.account)?.identityChanged ?? call.identityChanged;
+  // The name takes the focus whenever the buttons change: a key pressed by chance neither answers nor declines, and the focus is never lost.
+  const heading = useRef<HTMLHeadingElement>(null);
+  const mode = ended ? "ended" : rings ? "rings" : "talks";
+  useEffect(() => heading.current?.focus({ preventScroll: true }), [mode]);
+  async function answer() {
+    onAnswer(call.id);
+    try {
+      await client.accept();
+    } catch (failure) {
+      onAnswer(null);
+      throw failure;
+    }
+  }
   return (
     <>
       <div class="who">
         <div class={rings ? "pulse" : undefined}><Avatar name={name} big /></div>
-        <h1>{name}</h1>
+        <h1 ref={heading} tabIndex={-1} class="wrap">{name}</h1>
         {call.peer.name !== null && call.peer.phone !== null ? <p class="soft">{call.peer.phone}</p> : null}
         <Status call={call} />
         {call.peer.verified ? <span class="badge"><Icon name="shield" />Verified</span> : null}
@@ -81,7 +122,7 @@ function Stage({ call, name }: { call: CallState; name: string }) {
       ) : rings && incoming ? (
         <div class="controls">
           <button type="button" class="control end" disabled={busy} onClick={() => void run(() => client.decline())}><span><Icon name="end" /></span>Decline</button>
-          <button type="button" class="control take" disabled={busy || call.identityChanged} onClick={() => void run(() => client.accept())}><span><Icon name="phone" /></span>Accept</button>
+          <button type="button" class="control take" disabled={busy || call.identityChanged} onClick={() => void run(answer)}><span><Icon name="phone" /></span>Accept</button>
         </div>
       ) : (
         <div class="controls">
@@ -100,23 +141,19 @@ function Stage({ call, name }: { call: CallState; name: string }) {
 
 function Status({ call }: { call: CallState }) {
   const now = useNow(call.stage === "connected");
-  if (call.stage === "connected" && call.connectedAt !== null) {
-    return (
-      <>
-        <p class="timer" role="timer" aria-label="Duration">{clock(now - call.connectedAt)}</p>
-        <p class="status" role="status">
-          {call.media === "interrupted" ? "Connection interrupted, trying again…" : call.peerHeld ? "On hold by the other side" : call.peerMuted ? "Their microphone is off" : call.held ? "On hold" : ""}
-        </p>
-      </>
-    );
-  }
   let text: string;
-  if (call.stage === "ended") text = call.endReason === null ? "Call ended" : ENDS[call.endReason](call);
+  if (call.stage === "connected") text = call.media === "interrupted" ? "Connection interrupted, trying again…" : call.peerHeld ? "On hold by the other side" : call.peerMuted ? "Their microphone is off" : call.held ? "On hold" : "Connected";
+  else if (call.stage === "ended") text = call.endReason === null ? "Call ended" : ENDS[call.endReason](call);
   else if (call.stage === "connecting") text = "Connecting…";
   else if (call.direction === "incoming") text = "is calling you";
   else text = call.stage === "ringing" ? "Ringing…" : "Calling…";
   const talked = call.stage === "ended" && call.connectedAt !== null && call.endedAt !== null ? ` · ${clock(call.endedAt - call.connectedAt)}` : "";
-  return <p class="status" role="status">{text}{talked}</p>;
+  return (
+    <>
+      {call.stage === "connected" && call.connectedAt !== null ? <p class="timer" role="timer" aria-label="Duration">{clock(Math.max(now, call.connectedAt) - call.connectedAt)}</p> : null}
+      <p key="status" class="status" role="status">{text}{talked}</p>
+    </>
+  );
 }
 
 const QUALITY = { good: "Good connection", fair: "Fair connection", poor: "Poor connection", unknown: "Measuring…" } as const;

@@ -1,13 +1,29 @@
-import type { Contact, ParsedPhonebook, PhonebookEntry, UploadResult } from "@kloudtalk/sdk";
-import { useRef, useState } from "preact/hooks";
+import { parsePhonebook, type Contact, type ParsedPhonebook, type PhonebookEntry, type UploadResult } from "@kloudtalk/sdk";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { countryOf, CountrySelect, likelyCountry } from "../countries";
 import { Icon } from "../icons";
 import { Avatar, Confirmed, Failure, Field, Modal, Title, useAction, useLoaded, useTalk } from "../ui";
+
+/** Rows drawn at first: a phonebook of thousands would make the page slow. */
+const PAGE = 200;
 
 export function Contacts() {
   const { client, state } = useTalk();
   const [search, setSearch] = useState("");
+  const [limit, setLimit] = useState(PAGE);
   const { error, run } = useAction();
+  const consents = useLoaded(() => client.consents());
+  useEffect(() => { if (error !== null) scrollTo(0, 0); }, [error]); // what went wrong is said above the list
   const consent = state.consents.find((one) => one.purpose === "phonebook");
+  if (consent === undefined && state.contacts.length === 0 && consents.value === null) {
+    return (
+      <div class="stack">
+        <Title>Contacts</Title>
+        {consents.error === null ? <p class="soft" role="status">Loading…</p> : <button type="button" onClick={consents.again}>Try again</button>}
+        <Failure error={consents.error} />
+      </div>
+    );
+  }
   if (consent !== undefined && !consent.granted && state.contacts.length === 0) return <AskConsent />;
   const wanted = search.trim().toLowerCase();
   const shown = state.contacts.filter((contact) => contact.name.toLowerCase().includes(wanted) || contact.phone.includes(wanted.replace(/[\s()-]/gu, "")));
@@ -40,16 +56,17 @@ export function Contacts() {
             <h2 id="here">On KloudTalk</h2>
             {here.length === 0 ? <p class="soft">{wanted ? "No match." : "None of your contacts yet. They appear here as they join."}</p> : (
               <ul class="list">
-                {here.map((contact) => <Row key={contact.token} contact={contact} call={() => void run(() => client.call(contact.account ?? ""))} />)}
+                {here.slice(0, limit).map((contact) => <Row key={contact.token} contact={contact} call={contact.blocked ? null : () => void run(() => client.call(contact.account ?? ""))} />)}
               </ul>
             )}
           </section>
           {others.length > 0 ? (
             <section class="card" aria-labelledby="others">
               <h2 id="others">Not on KloudTalk yet</h2>
-              <ul class="list">{others.map((contact) => <Row key={contact.token} contact={contact} call={null} />)}</ul>
+              <ul class="list">{others.slice(0, limit).map((contact) => <Row key={contact.token} contact={contact} call={null} />)}</ul>
             </section>
           ) : null}
+          {Math.max(here.length, others.length) > limit ? <button type="button" onClick={() => setLimit(limit + PAGE)}>Show more contacts</button> : null}
         </>
       )}
     </div>
@@ -61,9 +78,9 @@ function Row({ contact, call }: { contact: Contact; call: (() => void) | null })
   return (
     <li>
       <Avatar name={contact.name} />
-      <button type="button" class="plain grow person" aria-label={`About ${contact.name}`} onClick={() => setOpen(true)}>
+      <button type="button" class="plain grow person" onClick={() => setOpen(true)}>
         <span>
-          <strong>{contact.name}</strong>
+          <strong><span class="visually-hidden">About </span>{contact.name}</strong>{" "}
           <span class="soft small">{contact.phone}</span>
         </span>
       </button>
@@ -112,10 +129,25 @@ export function SafetyNumber({ digits }: { digits: string }) {
 }
 
 function AskConsent() {
-  const { client } = useTalk();
+  const { client, state } = useTalk();
+  const [again, setAgain] = useState(false);
   const info = useLoaded(() => client.serverInfo());
   const { busy, error, run } = useAction();
   const text = info.value?.purposes.find((purpose) => purpose.purpose === "phonebook")?.text;
+  const answered = state.consents.find((one) => one.purpose === "phonebook")?.at ?? null;
+  if (answered !== null && !again) {
+    return (
+      <div class="stack">
+        <Title>Contacts</Title>
+        <div class="card empty">
+          <Icon name="people" />
+          <h2>Your phonebook is not used</h2>
+          <p class="soft">You did not allow it. People who have your number can still call you, if your settings let them.</p>
+          <button type="button" onClick={() => setAgain(true)}>Read the question again</button>
+        </div>
+      </div>
+    );
+  }
   return (
     <div class="narrow stack">
       <Title lead="To call somebody you need to find them. This is asked once, and you can take it back in the settings.">Your phonebook</Title>
@@ -125,6 +157,7 @@ function AskConsent() {
         {text !== undefined ? <blockquote>{text}</blockquote> : info.error === null ? <p class="soft" role="status">Loading…</p> : null}
         <button type="button" class="primary wide" disabled={busy || text === undefined}
           onClick={() => void run(() => client.setConsent("phonebook", true)).then((done) => { if (done) location.hash = "#/contacts/import"; })}>Allow</button>
+        <button type="button" class="wide" disabled={busy || text === undefined} onClick={() => void run(() => client.setConsent("phonebook", false)).then((done) => { if (done) setAgain(false); })}>No, thanks</button>
         <p class="soft small">Without it nothing of your phonebook is used, and you can still be called by people who have your number.</p>
       </div>
     </div>
@@ -142,13 +175,15 @@ export function ImportContacts() {
   const [progress, setProgress] = useState<{ done: number; total: number } | null>(null);
   const [result, setResult] = useState<UploadResult | null>(null);
   const file = useRef<HTMLInputElement>(null);
+  const [country, setCountry] = useState(() => (state.account === null ? null : countryOf(state.account.phone)) ?? likelyCountry());
+  const countryId = useId();
   const picker = (navigator as Navigator & { contacts?: ContactPicker }).contacts;
   const consent = state.consents.find((one) => one.purpose === "phonebook");
   if (consent !== undefined && !consent.granted) return <AskConsent />;
 
   function look(source: string) {
     setResult(null);
-    setParsed(client.parsePhonebook(source));
+    setParsed(parsePhonebook(source, country));
   }
   async function pick() {
     const people = await picker?.select(["name", "tel"], { multiple: true });
@@ -163,6 +198,10 @@ export function ImportContacts() {
     <div class="narrow stack">
       <Title lead="Numbers are blinded on this device before anything is asked. Names are encrypted with a key that only your devices have.">Import contacts</Title>
       <form class="card stack" noValidate onSubmit={(event) => { event.preventDefault(); look(text); }}>
+        <div class="field">
+          <label for={countryId}>Country of numbers without +</label>
+          <CountrySelect id={countryId} value={country} onChange={(chosen) => { setCountry(chosen); setParsed(null); }} />
+        </div>
         <Field label="Paste names and numbers" hint="One per line, such as “Anna, +49 30 1234567”. vCards and CSV work too.">
           {(field) => <textarea {...field} value={text} autocomplete="off" spellcheck={false} onInput={(event) => { setText(event.currentTarget.value); setParsed(null); }} />}
         </Field>

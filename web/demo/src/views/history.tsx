@@ -19,6 +19,7 @@ export function History() {
   const { client, state } = useTalk();
   const { busy, error, run } = useAction();
   useEffect(() => { void run(() => client.history()); }, []);
+  useEffect(() => { if (error !== null) scrollTo(0, 0); }, [error]); // what went wrong is said above the list
   return (
     <div class="stack">
       <Title>Calls</Title>

@@ -1,5 +1,5 @@
 import type { AccountState } from "@kloudtalk/sdk";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { Icon } from "../icons";
 import { Confirmed, day, Failure, Field, Modal, Title, useAction, useTalk } from "../ui";
 
@@ -69,9 +69,12 @@ export function Settings() {
 
 function Devices() {
   const { client, state } = useTalk();
+  const { error, run } = useAction();
+  useEffect(() => { void run(() => client.refreshDevices()); }, []); // who is connected changes without a message
   return (
     <section class="card stack" aria-labelledby="devices">
       <h2 id="devices">Devices</h2>
+      <Failure error={error} />
       <ul class="list">
         {state.devices.map((device) => (
           <li key={device.device}>
