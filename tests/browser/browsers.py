@@ -85,10 +85,11 @@ async (wanted, milliseconds) => {
     for (let i = 2; i < bins.length; i++) if (bins[i] > bins[best]) best = i;
     const hz = best * context.sampleRate / analyser.fftSize;
     if (bins[best] > loudest.db) loudest = { hz, db: bins[best] };
-    if (Math.abs(hz - wanted) < 20 && bins[best] > -70) { await context.close(); return { hz, db: bins[best] }; }
+    // the element must play it too, not only hold it
+    if (Math.abs(hz - wanted) < 20 && bins[best] > -70 && !audio.paused && audio.currentTime > 0) { await context.close(); return { hz, db: bins[best] }; }
   }
   await context.close();
-  return { error: `heard ${loudest.hz.toFixed(0)} Hz at ${loudest.db} dB` };
+  return { error: `heard ${loudest.hz.toFixed(0)} Hz at ${loudest.db} dB, paused ${audio.paused}, played ${audio.currentTime} s` };
 }
 """
 

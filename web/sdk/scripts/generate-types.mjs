@@ -1,4 +1,5 @@
 // Writes src/wire.ts from the generated documents of the server: docs/openapi.json and docs/asyncapi.json.
+// With --check it writes nothing, and fails when the file is not what it would write.
 import { readFileSync, writeFileSync } from "node:fs";
 
 const root = new URL("../../../docs/", import.meta.url);
@@ -40,4 +41,12 @@ for (const [name, schema] of Object.entries(schemas).sort(([a], [b]) => (a < b ?
 const requests = ["Hello", "CallInvite", "CallRinging", "CallAccept", "CallDecline", "CallBusy", "CallConnected", "CallFailed", "CallHangup", "CallSignal"];
 text += `/** Everything that a client may send. */\nexport type ClientMessage = ${[...sent].filter((n) => requests.includes(n)).join(" | ")};\n\n`;
 text += `/** Everything that the hub may send. */\nexport type ServerMessage = ${[...sent].filter((n) => !requests.includes(n)).join(" | ")};\n`;
-writeFileSync(new URL("../src/wire.ts", import.meta.url), text);
+const target = new URL("../src/wire.ts", import.meta.url);
+if (process.argv.includes("--check")) {
+  if (readFileSync(target, "utf8") !== text) {
+    console.error("src/wire.ts is not what docs/ say: npm run generate");
+    process.exit(1);
+  }
+} else {
+  writeFileSync(target, text);
+}

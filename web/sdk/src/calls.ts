@@ -65,7 +65,8 @@ export class Calls {
   }
 
   get remoteStream(): MediaStream | null {
-    return this.#live?.media?.remote ?? null;
+    const stream = this.#live?.media?.remote;
+    return stream !== undefined && stream.getTracks().length > 0 ? stream : null; // an empty one would leave an <audio> paused
   }
 
   // --- what the user does -------------------------------------------------------------------------------------------------
