@@ -314,14 +314,14 @@ export class Calls {
     const certificate = live.devices.get(peer.device ?? "");
     if (certificate === undefined || peer.account !== live.account) {
       core.security.notice("ghost_device", { account: live.account, device: peer.device ?? null, call: id });
-      this.#fail(live);
+      this.#fail(live, true);
       return;
     }
     const self = core.device();
     const content = await core.security.open(id, certificate, self.device, self, payload, again);
     const sdp = content?.kind === "answer" ? text(content.body, "sdp") : null;
     if (sdp === null || this.#live !== live) {
-      if (this.#live === live) this.#fail(live);
+      if (this.#live === live) this.#fail(live, true);
       return;
     }
     [live.peer, live.remoteSdp] = [certificate, sdp];
@@ -662,9 +662,8 @@ export class Calls {
     );
   }
 
-  #fail(live: Live): void {
-    // before the callee took it a call cannot fail, it is cancelled
-    const taken = live.peer !== null;
+  /** `taken`: before the callee took it a call cannot fail, it is cancelled. */
+  #fail(live: Live, taken = live.peer !== null): void {
     this.#tell({ type: taken ? "call.failed" : "call.hangup", call: live.id }, live.id);
     this.#end(live, "failed");
   }
