@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.browser.browsers import chromium
-from tests.browser.lying_hub import lying_hub
 from tests.browser.person import Person
 from tests.browser.service import Service
+from tests.lying_hub import lying_hub
 
 pytestmark = pytest.mark.browser
 

@@ -1,0 +1,91 @@
+"""A whole hub for a test: real SQLite, Redis, key-holder and port; the fixture ``hub``."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from signaling.app import Hub, redis_client
+from signaling.client.client import Client
+from signaling.contacts import oprf
+from signaling.contacts.keyholder import KeyHolder, application
+from signaling.gateway.rest import AddressLimiter
+from signaling.settings import Settings
+from signaling.storage.sql import Database
+from signaling.wire.rest import Channel
+
+_SECRET = "a secret of the hub and its key-holder, for tests"
+_KEY = oprf.derive_key(bytes(32), b"test")
+
+
+@dataclass
+class RecordingDelivery:
+    """Keeps the last code of each receiver."""
+
+    codes: dict[str, str] = field(default_factory=dict)
+
+    async def send(self, to: str, code: str) -> None:
+        self.codes[to] = code
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass
+class RunningHub:
+    """``url``: http://127.0.0.1:port. ``codes``: the last code sent to a number or an address."""
+
+    url: str
+    codes: dict[str, str]
+    hub: Hub
+
+
+@pytest.fixture
+async def hub(_valkeys, redis, book_redis, tmp_path: Path) -> AsyncIterator[RunningHub]:
+    """A running hub with empty stores; ``redis`` and ``book_redis`` are its stores."""
+    async with AsyncExitStack() as stack:
+
+        async def serve(app: web.Application, site) -> web.AppRunner:
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await site(runner).start()
+            return runner
+
+        socket = str(tmp_path / "keyholder.sock")
+        holder = KeyHolder(_KEY, budget=20_000, refill_per_day=1_000)
+        await serve(application(holder, _SECRET), lambda runner: web.UnixSite(runner, socket))
+        delivery = RecordingDelivery()
+        running = Hub(
+            Settings(data_dir=tmp_path, port=0, keyholder_url=f"unix:{socket}", keyholder_secret=_SECRET),
+            database=Database(f"sqlite+aiosqlite:///{tmp_path}/hub.db"),
+            redis=redis_client(_valkeys[0].url),
+            book_redis=redis_client(_valkeys[1].url),
+            delivery={Channel.PHONE: delivery, Channel.EMAIL: delivery},
+        )
+        # every client of a test has the same address: the limit per address has tests of its own
+        running.rest.limiter = AddressLimiter(size=100_000, rate=100_000)
+        stack.push_async_callback(running.close)
+        await running.start()
+        runner = await serve(running.application(), lambda runner: web.TCPSite(runner, "127.0.0.1", 0))
+        yield RunningHub(f"http://127.0.0.1:{runner.addresses[0][1]}", delivery.codes, running)
+        async with asyncio.timeout(5):
+            await running.sockets.close()
+
+
+async def register(hub: RunningHub, phone: str, *, url: str | None = None) -> Client:
+    """A new account with one connected Python client; through ``url`` if given. The caller closes it."""
+
+    async def code(_channel: Channel, to: str) -> str:
+        return hub.codes[to]
+
+    client = Client(url or hub.url)
+    await client.open()
+    await client.register(
+        phone=phone, email=f"user{phone.removeprefix('+')}@kloudtalk.dev", code=code, device_name="a test's device"
+    )
+    return client
