@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import signal
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -79,14 +79,36 @@ class Events:
                 # clients that miss a hint find the truth when they next ask
                 log.error("event: a store does not answer (%s)", type(error).__name__)
 
-        task = asyncio.get_running_loop().create_task(guarded())
+        self._keep(guarded())
+
+    def _surely(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Do it until it is done: an erasure is not a hint. What a hub's end cuts off, ``ContactService.sweep`` does at the next start."""
+
+        async def until_done() -> None:
+            wait = 1.0
+            while True:
+                try:
+                    await work()
+                except (RedisError, SQLAlchemyError, OSError) as error:
+                    log.error("erasure: a store does not answer (%s); trying again in %.0f s", type(error).__name__, wait)
+                else:
+                    return
+                await asyncio.sleep(wait)
+                wait = min(30.0, wait * 2)
+
+        self._keep(until_done())
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """Wait for what is under way."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_SHUTDOWN)
+            _, late = await asyncio.wait(self._tasks, timeout=_SHUTDOWN)
+            for task in late:
+                task.cancel()
 
     # --- AccountEvents ---------------------------------------------------------------------------------------------------
 
@@ -116,12 +138,20 @@ class Events:
 
     def account_reset(self, account: str) -> None:
         """The address book's key is lost with the old devices: empty it."""
-        self._later(self.contacts.reset(account))
+        self._surely(lambda: self.contacts.reset(account))
 
     def account_deleted(self, account: str, discovery_token: str) -> None:
         """Empty what is not in SQL, and tell who had the account as a contact."""
         self.calls.invalidate(account)
-        self._later(self.contacts.forget_account(account, discovery_token))
+        self._surely(lambda: self.contacts.forget_account(account, discovery_token))
+
+    def consent_withdrawn(self, account: str) -> None:
+        """What was collected under the consent goes."""
+        self._surely(lambda: self.contacts.delete(account))
+
+    def swept(self) -> None:
+        """A hub has started: make up for erasures that an earlier one could not do."""
+        self._surely(self.contacts.sweep)
 
     def settings_changed(self, account: str) -> None:
         """Who may call changed."""
@@ -181,7 +211,10 @@ class Hub:
         store = ContactStore(book_redis)
 
         async def on_withdrawn(account: str, _purpose: str) -> None:
-            await contacts.delete(account)
+            try:
+                await contacts.delete(account)
+            except (RedisError, OSError):
+                events.consent_withdrawn(account)  # the withdrawal stands; the store is emptied as soon as it answers
 
         consents = ConsentService(database=database, policy_version=settings.policy_version, on_withdrawn=on_withdrawn)
         contacts = events.contacts = ContactService(
@@ -269,6 +302,7 @@ class Hub:
         await check_not_persistent(self.book_redis)
         await self.discovery.ping()
         await self.calls.start()
+        self.events.swept()
 
     def application(self) -> web.Application:
         """The aiohttp application."""

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from signaling.contacts.discovery import Discovery
 from signaling.contacts.store import check_not_persistent
+from signaling.privacy.api import policy_text
 from signaling.settings import Settings
 from signaling.storage.sql import Database
 from signaling.wire.errors import Refused
@@ -15,7 +16,11 @@ from signaling.wire.errors import Refused
 
 async def run_checks(settings: Settings) -> bool:
     """Print one line per thing that is configured; True when all is well."""
-    checks: list[tuple[str, Callable[[], Awaitable[str]]]] = [("settings", _settings), ("database", lambda: _database(settings))]
+    checks: list[tuple[str, Callable[[], Awaitable[str]]]] = [
+        ("settings", _settings),
+        ("policy", lambda: _policy(settings)),
+        ("database", lambda: _database(settings)),
+    ]
     checks.append(("redis", lambda: _redis(settings.redis_url, persistent=True)))
     checks.append(("address books", lambda: _redis(settings.address_book_redis_url, persistent=False)))
     checks.append(("key-holder", lambda: _keyholder(settings)))
@@ -37,6 +42,11 @@ async def run_checks(settings: Settings) -> bool:
 
 async def _settings() -> str:
     return "valid"
+
+
+async def _policy(settings: Settings) -> str:
+    policy_text(settings.policy_version, settings.policy_file)
+    return f"version {settings.policy_version}"
 
 
 async def _database(settings: Settings) -> str:

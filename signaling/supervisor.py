@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from signaling.settings import Settings
 from signaling.settings_loader import to_environment
-from signaling.storage.embedded import EmbeddedStoreError, EmbeddedValkey, die_with_parent
+from signaling.storage.embedded import EmbeddedStoreError, EmbeddedValkey, dying_with_parent
 
 _START_TIMEOUT: Final = 30.0
 _STOP_TIMEOUT: Final = 15.0
@@ -111,7 +111,7 @@ class Supervisor:
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
-            preexec_fn=die_with_parent,
+            preexec_fn=dying_with_parent(),
             start_new_session=True,  # Ctrl-C goes to us; we end the children in order
         )
         self._children.append((name, child))

@@ -64,7 +64,7 @@ class ContactService:
             raise Refused(ErrorCode.ADDRESS_BOOK_FULL)
         # withdrawn while we wrote? Then what was written goes, whichever of the two came last
         if not await self._consents.granted(account, Purpose.PHONEBOOK):
-            await self._store.delete(account, known=True)
+            await self._store.delete(account, known=await self._directory.get(account) is not None)
             raise Refused(ErrorCode.CONSENT_REQUIRED)
         found = await self._directory.by_tokens(add)
         self._events.book_changed(account)
@@ -120,6 +120,20 @@ class ContactService:
         await self._store.delete(account, known=False)
         for holder in await self._store.holders(token) - {account}:
             self._events.matches_removed(holder, [account])
+
+    async def sweep(self) -> int:
+        """Delete what must not be here: books of accounts that are gone or whose consent was withdrawn (P05, P23).
+
+        A deletion that this store could not do at its time, because it did not answer or the hub died, is made up for here; run at every
+        start. Returns how many accounts were cleared.
+        """
+        cleared = 0
+        async for account in self._store.accounts():
+            exists = await self._directory.get(account) is not None
+            if not exists or (await self._store.get(account) and not await self._consents.granted(account, Purpose.PHONEBOOK)):
+                await self._store.delete(account, known=exists)
+                cleared += 1
+        return cleared
 
     # --- blocks --------------------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@
 later joiner is found (P08). Neither holds a name or a number that the server could read.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -41,7 +41,7 @@ local fresh = 0
 local removed = {}
 for i = 5, 4 + removals do removed[ARGV[i]] = true end
 for i = 5 + removals, #ARGV, 2 do
-  if ARGV[3] == '1' or redis.call('HEXISTS', book, ARGV[i]) == 0 then fresh = fresh + 1 end
+  if ARGV[3] == '1' or removed[ARGV[i]] or redis.call('HEXISTS', book, ARGV[i]) == 0 then fresh = fresh + 1 end
 end
 local gone = 0
 if ARGV[3] ~= '1' then for token in pairs(removed) do gone = gone + redis.call('HEXISTS', book, token) end end
@@ -94,6 +94,12 @@ class ContactStore:
     async def delete(self, account: str, *, known: bool) -> None:
         """Empty a book at once. ``known`` remembers that it is empty by the user's will, not by loss."""
         await self._delete(keys=[f"book:{account}"], args=[account, "1" if known else "0"])
+
+    async def accounts(self) -> AsyncIterator[str]:
+        """Every account of which this store holds anything, some of them more than once."""
+        for prefix in ("book:", "uploaded:"):
+            async for key in self._redis.scan_iter(match=f"{prefix}*", count=500):
+                yield _text(key).removeprefix(prefix)
 
     async def uploaded(self, account: str) -> bool:
         """Whether this live store has seen the user's book; False after the store was lost."""

@@ -11,10 +11,20 @@ from signaling.wire.messages import SUBPROTOCOL
 from signaling.wire.rest import Policy, Purpose, ServerInfo
 
 
+def policy_text(version: str, file: Path | None) -> str:
+    """The policy in force (Markdown). Raises ``OSError`` when it cannot be read, ``ValueError`` when it is not that version: people
+    acknowledge a version, and must get the very text of it (P04).
+    """
+    text = (file or Path(__file__).parent / "policy.md").read_text(encoding="utf-8")
+    if f"Version {version}" not in text:
+        where = "policy_file" if file else "the policy in the package"
+        raise ValueError(f"{where} does not say `Version {version}`: policy_version and the policy's text belong together")
+    return text
+
+
 def handlers(service: ConsentService, *, server_name: str, policy_version: str, policy_file: Path | None) -> Handlers:
-    """Handlers by endpoint id. Raises ``OSError`` when the policy cannot be read."""
-    text = (policy_file or Path(__file__).parent / "policy.md").read_text(encoding="utf-8")
-    policy = Policy(version=policy_version, text=text)
+    """Handlers by endpoint id. Raises as ``policy_text``."""
+    policy = Policy(version=policy_version, text=policy_text(policy_version, policy_file))
     info = ServerInfo(
         name=server_name,
         version=signaling.__version__,

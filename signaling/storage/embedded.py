@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -21,10 +22,17 @@ class EmbeddedStoreError(RuntimeError):
     """The embedded Valkey did not start; the message holds the last lines of its log."""
 
 
-def die_with_parent() -> None:
-    """Ask Linux to end this process when its parent dies (prctl(2)). For ``preexec_fn``; does nothing elsewhere."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def dying_with_parent() -> Callable[[], None]:
+    """A ``preexec_fn`` that has Linux end the child when its parent dies (prctl(2)); it does nothing elsewhere."""
+    parent = os.getpid()
+
+    def before_exec() -> None:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() != parent:  # it died before it was asked for
+                os._exit(1)
+
+    return before_exec
 
 
 class EmbeddedValkey:
@@ -72,7 +80,7 @@ class EmbeddedValkey:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=die_with_parent,
+            preexec_fn=dying_with_parent(),
             start_new_session=True,  # Ctrl-C in the terminal goes to the parent, which ends its children in order
         )
         deadline = time.monotonic() + _START_TIMEOUT

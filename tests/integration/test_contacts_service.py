@@ -241,3 +241,33 @@ async def test_a_yes_to_another_text_is_refused_but_a_no_never_is(world):
     assert await refusal(yes) is ErrorCode.INVALID
     assert not await world.consents.granted(ANN, Purpose.PHONEBOOK)
     await world.consents.change(ANN, Purpose.PHONEBOOK, ChangeConsent(False, "0" * 64))
+
+
+async def test_a_full_book_stays_within_its_limit_when_an_entry_is_removed_and_added_at_once(redis):
+    store = ContactStore(redis)
+    full = {token(letter): "x" for letter in "abc"}
+    assert await store.change(ANN, full, [], reset=False, limit=3) == 3
+    # `a` goes and comes back, `d` is new: four
+    assert await store.change(ANN, {token("a"): "y", token("d"): "y"}, [token("a")], reset=False, limit=3) is None
+    assert await store.change(ANN, {token("a"): "y"}, [token("a")], reset=False, limit=3) == 3
+
+
+async def test_the_sweep_deletes_books_of_accounts_that_are_gone_or_withdrew(world, book_redis):
+    store = ContactStore(book_redis)
+    for account in (ANN, BEN):
+        await world.consent(account)
+    for account in (ANN, BEN, CLEO):
+        await store.change(account, {token("x"): "entry"}, [], reset=False, limit=10)
+
+    async def store_is_down(_account, _purpose):
+        raise ConnectionError
+
+    world.consents._on_withdrawn = store_is_down
+    with pytest.raises(ConnectionError):
+        await world.consent(BEN, granted=False)
+    assert await store.get(BEN)
+    assert await world.contacts.sweep() == 2
+    assert (await store.get(ANN), await store.get(BEN), await store.get(CLEO)) == ({token("x"): "entry"}, {}, {})
+    assert await store.uploaded(CLEO) is False
+    assert await store.holders(token("x")) == {ANN}
+    assert await world.contacts.sweep() == 0
