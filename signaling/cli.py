@@ -61,12 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         print(f"kloudtalk: {error}", file=sys.stderr)
         return 2
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    # what libraries log at these levels can name requests or addresses
-    for name in ("aiohttp", "asyncio", "sqlalchemy", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    set_levels(settings.log_level)
     if options.command == "serve":
         from signaling.supervisor import Supervisor
 
@@ -83,6 +79,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"kloudtalk {options.command}: {error or type(error).__name__}", file=sys.stderr, flush=True)
         return 1
     return 0
+
+
+def set_levels(level: str) -> None:
+    """Our own log at ``level``; libraries at warnings, whatever is set: below that they log requests, addresses and SQL parameters."""
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("signaling").setLevel(level.upper())
 
 
 async def _hub(settings: Settings) -> None:

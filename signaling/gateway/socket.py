@@ -113,6 +113,14 @@ class Connection:
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(code))
 
+    async def finished(self) -> None:
+        """Wait until what is queued was sent and the close, if one was asked for, is done: when the handler returns, aiohttp closes
+        with 1000 and drops what waits.
+        """
+        waiting = [task for task in (self._scheduled, self._closing) if task is not None]
+        if waiting:
+            await asyncio.wait(waiting)
+
     async def _close(self, code: int) -> bool:
         with contextlib.suppress(TimeoutError, ConnectionError, RuntimeError):
             async with asyncio.timeout(2):
@@ -262,6 +270,7 @@ class SocketGateway:
         try:
             if await self._sync(connection):
                 await self._receive(connection, ws)
+            await connection.finished()
         finally:
             if self._connections.get(session.device) is connection:
                 del self._connections[session.device]
