@@ -1,0 +1,186 @@
+"""``kloudtalk serve`` and ``check`` as an operator runs them: real processes, real signals."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@contextlib.asynccontextmanager
+async def kloudtalk(*arguments: str, **environment: str):
+    """A running command; killed at the end if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "signaling",
+        *arguments,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={k: v for k, v in os.environ.items() if not k.startswith("KLOUDTALK_")} | environment,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def run(*arguments: str, **environment: str) -> tuple[int, str]:
+    async with kloudtalk(*arguments, **environment) as process:
+        async with asyncio.timeout(60):
+            output, _ = await process.communicate()
+        return process.returncode, output.decode()
+
+
+async def ready(process) -> str:
+    """The address, once it is printed."""
+    async with asyncio.timeout(40):
+        while line := (await process.stdout.readline()).decode():
+            if "is ready: open " in line:
+                return line.split("open ")[1].split()[0]
+    raise AssertionError("it ended before it was ready")
+
+
+def children_of(pid: int) -> dict[int, str]:
+    """Pids of a process's children, with their command lines."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1]) == pid:
+                    found[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+    return found
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_serve_needs_no_configuration_and_a_signal_ends_all_of_it(tmp_path, how):
+    async with kloudtalk("serve", "--port", "0", "--data-dir", str(tmp_path / "d")) as process:
+        url = await ready(process)
+        async with aiohttp.ClientSession() as http, http.get(url + "/v1/server") as answer:
+            assert (await answer.json())["protocol"] == "kloudtalk.v1"
+        children = children_of(process.pid)
+        assert len(children) == 4, children
+        assert (tmp_path / "d").stat().st_mode & 0o077 == 0
+        assert list((tmp_path / "d" / "address-book").glob("*.rdb")) == []
+        process.send_signal(how)
+        async with asyncio.timeout(20):
+            rest, _ = await process.communicate()
+        assert process.returncode == 0
+        assert b"stopping" in rest
+        assert not any(alive(pid) for pid in children)
+
+
+@pytest.mark.parametrize(("which", "name"), [("signaling hub", "hub"), ("signaling keyholder", "key-holder"), ("valkey", "valkey")])
+async def test_when_a_child_dies_it_says_so_ends_the_others_and_fails(tmp_path, which, name):
+    async with kloudtalk("serve", "--port", "0", "--data-dir", str(tmp_path / "d")) as process:
+        await ready(process)
+        children = children_of(process.pid)
+        os.kill(next(pid for pid, command in children.items() if which in command), signal.SIGKILL)
+        async with asyncio.timeout(30):
+            rest, _ = await process.communicate()
+        assert process.returncode == 1
+        assert f"{name} died" in rest.decode()
+        assert not any(alive(pid) for pid in children)
+
+
+async def test_when_serve_itself_is_killed_nothing_is_left(tmp_path):
+    async with kloudtalk("serve", "--port", "0", "--data-dir", str(tmp_path / "d")) as process:
+        await ready(process)
+        children = children_of(process.pid)
+        process.kill()
+        await process.wait()
+        async with asyncio.timeout(20):
+            while any(alive(pid) for pid in children):  # noqa: ASYNC110 - the kernel tells nobody but the parent
+                await asyncio.sleep(0.05)
+
+
+async def test_two_serves_cannot_share_a_folder_and_data_outlives_a_restart(tmp_path):
+    folder = str(tmp_path / "d")
+    async with kloudtalk("serve", "--port", "0", "--data-dir", folder) as process:
+        await ready(process)
+        status, said = await run("serve", "--port", "0", "--data-dir", folder)
+        assert status == 1
+        assert "another kloudtalk serve" in said
+        key = (tmp_path / "d" / "discovery.key").read_bytes()
+        process.terminate()
+        await process.communicate()
+    async with kloudtalk("serve", "--port", "0", "--data-dir", folder) as process:
+        await ready(process)
+        assert (tmp_path / "d" / "discovery.key").read_bytes() == key
+
+
+async def test_check_prints_a_line_for_each_thing(tmp_path):
+    status, said = await run("check", "--data-dir", str(tmp_path))
+    assert status == 0, said
+    assert [line.split()[0] for line in said.splitlines()] == ["ok"] * len(said.splitlines())
+    for thing in ("settings", "policy", "database", "redis", "address books", "key-holder", "codes", "ice"):
+        assert f"ok      {thing}: " in said
+
+
+async def test_check_names_what_it_cannot_reach(tmp_path):
+    status, said = await run(
+        "check",
+        "--data-dir",
+        str(tmp_path),
+        KLOUDTALK_REDIS_URL="redis://user:hunter2@127.0.0.1:1/0",
+        KLOUDTALK_DATABASE_URL="postgresql+asyncpg://user:hunter2@127.0.0.1:1/x",
+        KLOUDTALK_POLICY_VERSION="1999-1",
+    )
+    assert status == 1
+    assert [line.split()[1] for line in said.splitlines() if line.startswith("FAILED")] == ["policy:", "database:", "redis:"]
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"KLOUDTALK_PORT": "many"}, "port"),
+        ({"KLOUDTALK_PORT": "70000"}, "port"),
+        ({"KLOUDTALK_NONSENSE": "1"}, "KLOUDTALK_NONSENSE"),
+        ({"KLOUDTALK_EMAIL_DELIVERY": "pigeon"}, "email_delivery"),
+        ({"KLOUDTALK_EMAIL_DELIVERY": "smtp"}, "smtp_host"),
+        ({"KLOUDTALK_TURN_URLS": "turn:x"}, "turn_secret"),
+        ({"KLOUDTALK_ORIGINS": "example.org"}, "origins"),
+        ({"KLOUDTALK_CONFIG": "/nowhere.toml"}, "/nowhere.toml"),
+    ],
+)
+async def test_a_wrong_setting_is_named(environment, named, tmp_path):
+    status, said = await run("serve", "--data-dir", str(tmp_path), **environment)
+    assert status == 2
+    assert said.startswith("kloudtalk: ")
+    assert named in said
+    assert "Traceback" not in said
+
+
+async def test_settings_come_from_a_file_and_the_environment_wins(tmp_path):
+    file = tmp_path / "kloudtalk.toml"
+    file.write_text('server_name = "From the file"\nport = 1\n')
+    folder = str(tmp_path / "d")
+    async with (
+        kloudtalk("serve", "--config", str(file), "--data-dir", folder, KLOUDTALK_PORT="0") as process,
+        aiohttp.ClientSession() as http,
+        http.get(await ready(process) + "/v1/server") as answer,
+    ):
+        assert (await answer.json())["name"] == "From the file"
+
+
+async def test_help_reads_well():
+    status, said = await run("serve", "--help")
+    assert status == 0
+    assert "Needs no configuration" in " ".join(said.split())
+    assert "--data-dir" in said
