@@ -1,5 +1,6 @@
 """Contacts: the uploaded phonebook, who of it is here (P06), who joins later (P08), and whom the user blocked."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -26,6 +27,15 @@ class Consents(Protocol):
         """True only after an explicit yes that was not withdrawn."""
 
 
+class _Owed:
+    """A book that must go; ``known`` as for ``ContactStore.delete``."""
+
+    __slots__ = ("known",)
+
+    def __init__(self, known: bool) -> None:
+        self.known = known
+
+
 class ContactService:
     """Address books and blocks of all users."""
 
@@ -47,6 +57,8 @@ class ContactService:
         self._consents = consents
         self._events = events
         self._clock = clock
+        self._owed: dict[str, _Owed] = {}
+        self._settling = asyncio.Lock()
 
     # --- the address book ------------------------------------------------------------------------------------------------
 
@@ -58,6 +70,7 @@ class ContactService:
     async def change(self, account: str, body: ChangeContacts) -> ContactsChange:
         """Apply changes of the book; answers which of the added entries are accounts."""
         await self._require_consent(account)
+        await self.settle(account)
         add = {entry.token: entry.entry for entry in body.add}
         count = await self._store.change(account, add, body.remove, reset=body.reset, limit=MAX_BOOK)
         if count is None:
@@ -74,6 +87,7 @@ class ContactService:
 
     async def get(self, account: str) -> AddressBook:
         """The uploaded book, matches marked."""
+        await self.settle(account)
         book = await self._store.get(account)
         found = await self._directory.by_tokens(book)
         entries = []
@@ -87,6 +101,35 @@ class ContactService:
         await self._store.delete(account, known=True)
         self._events.book_changed(account)
 
+    async def withdrawn(self, account: str) -> None:
+        """The consent was withdrawn: what was collected under it goes, at once or as soon as the store answers.
+
+        Raises ``RedisError`` or ``OSError`` when the store does not answer now; the deletion is owed then: see ``owe``.
+        """
+        self.owe(account, known=True)
+        await self.settle(account)
+
+    def owe(self, account: str, *, known: bool) -> None:
+        """Note that an account's book must go, whatever the store says at the moment; ``settle`` does it.
+
+        From here on nothing of that book is shown or counts, and a new book is taken only after the old one is gone, so a deletion that
+        is made up for later never takes a newer book with it. The note lives as long as this hub; after that ``sweep`` finds the book.
+        """
+        self._owed[account] = _Owed(known)
+        self._events.book_changed(account)
+
+    async def settle(self, account: str) -> None:
+        """Delete the book if that is owed. Raises ``RedisError`` or ``OSError`` when the store does not answer; it stays owed then."""
+        if account not in self._owed:
+            return
+        async with self._settling:
+            owed = self._owed.get(account)
+            if owed is None:
+                return
+            await self._store.delete(account, known=owed.known)
+            if self._owed.get(account) is owed:
+                del self._owed[account]
+
     async def _require_consent(self, account: str) -> None:
         if not await self._consents.granted(account, Purpose.PHONEBOOK):
             raise Refused(ErrorCode.CONSENT_REQUIRED)
@@ -99,25 +142,21 @@ class ContactService:
 
     async def is_contact(self, owner: str, token: str) -> bool:
         """Whether ``owner``'s book holds the number behind ``token``."""
-        return await self._store.holds(owner, token)
+        return owner not in self._owed and await self._store.holds(owner, token)
 
     async def holders_of(self, token: str) -> frozenset[str]:
         """Accounts whose book holds ``token``: those to tell when that account's devices change."""
-        return await self._store.holders(token)
+        return await self._store.holders(token) - self._owed.keys()
 
     async def joined(self, account: str, token: str) -> None:
         """An account was created: whoever waits for its number sees the match."""
-        for holder in await self._store.holders(token) - {account}:
+        for holder in await self.holders_of(token) - {account}:
             self._events.matches_added(holder, [ContactMatch(token, account)])
 
-    async def reset(self, account: str) -> None:
-        """The account was registered anew; no device can read its old book."""
-        await self._store.delete(account, known=True)
-        self._events.book_changed(account)
-
     async def forget_account(self, account: str, token: str) -> None:
-        """The account was deleted: its book goes, and who had it as a contact is told (P23)."""
-        await self._store.delete(account, known=False)
+        """The account was deleted: its book goes, and who had it as a contact is told (P23). Raises as ``settle``; to be repeated then."""
+        self.owe(account, known=False)
+        await self.settle(account)
         for holder in await self._store.holders(token) - {account}:
             self._events.matches_removed(holder, [account])
 
@@ -130,7 +169,7 @@ class ContactService:
         cleared = 0
         async for account in self._store.accounts():
             exists = await self._directory.get(account) is not None
-            if not exists or (await self._store.get(account) and not await self._consents.granted(account, Purpose.PHONEBOOK)):
+            if not exists or (await self._store.has_book(account) and not await self._consents.granted(account, Purpose.PHONEBOOK)):
                 await self._store.delete(account, known=exists)
                 cleared += 1
         return cleared

@@ -91,6 +91,10 @@ class ContactStore:
         book: Any = await self._redis.hgetall(f"book:{account}")
         return {token.decode(): entry.decode() for token, entry in book.items()}
 
+    async def has_book(self, account: str) -> bool:
+        """Whether the store holds any entry of a user."""
+        return bool(await self._redis.exists(f"book:{account}"))
+
     async def delete(self, account: str, *, known: bool) -> None:
         """Empty a book at once. ``known`` remembers that it is empty by the user's will, not by loss."""
         await self._delete(keys=[f"book:{account}"], args=[account, "1" if known else "0"])

@@ -75,12 +75,14 @@ def error_message(refused: Refused, re: int | None) -> Error:
 class Connection:
     """One device's socket. Messages leave in the order of ``send``; those of one tick of the event loop leave together."""
 
-    __slots__ = ("_closing", "_scheduled", "_transport", "_waiting", "session", "ws")
+    __slots__ = ("_closing", "_loop", "_scheduled", "_transport", "_waiting", "session", "ws")
 
     def __init__(self, ws: web.WebSocketResponse, session: Session, transport: asyncio.Transport | None) -> None:
         self.ws = ws
         self.session = session
         self._transport = transport
+        # kept: on Python 3.11 every get_running_loop() is a system call
+        self._loop = asyncio.get_running_loop()
         self._waiting: list[str] = []
         self._scheduled: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[bool] | None = None
@@ -94,7 +96,7 @@ class Connection:
             return False
         self._waiting.append(encode(message))
         if self._scheduled is None:
-            self._scheduled = asyncio.get_running_loop().create_task(self._flush())
+            self._scheduled = self._loop.create_task(self._flush())
         return True
 
     async def _flush(self) -> None:
@@ -111,7 +113,7 @@ class Connection:
     def close(self, code: int) -> None:
         """Close the socket, after what is queued was sent."""
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close(code))
+            self._closing = self._loop.create_task(self._close(code))
 
     async def finished(self) -> None:
         """Wait until what is queued was sent and the close, if one was asked for, is done: when the handler returns, aiohttp closes

@@ -1,5 +1,6 @@
 """REST operations of privacy: the policy, the purposes, consents."""
 
+import re
 from pathlib import Path
 
 from msgspec import Struct
@@ -16,9 +17,12 @@ def policy_text(version: str, file: Path | None) -> str:
     acknowledge a version, and must get the very text of it (P04).
     """
     text = (file or Path(__file__).parent / "policy.md").read_text(encoding="utf-8")
-    if f"Version {version}" not in text:
+    stated = re.search(r"^Version (\S+)$", text, re.MULTILINE)
+    if stated is None or stated[1] != version:
         where = "policy_file" if file else "the policy in the package"
-        raise ValueError(f"{where} does not say `Version {version}`: policy_version and the policy's text belong together")
+        raise ValueError(
+            f"{where} does not say `Version {version}` in a line of its own: policy_version and the policy's text belong together"
+        )
     return text
 
 

@@ -25,10 +25,11 @@ class EmbeddedStoreError(RuntimeError):
 def dying_with_parent() -> Callable[[], None]:
     """A ``preexec_fn`` that has Linux end the child when its parent dies (prctl(2)); it does nothing elsewhere."""
     parent = os.getpid()
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None  # loaded here: between fork and exec less is allowed
 
     def before_exec() -> None:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if libc is not None:
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() != parent:  # it died before it was asked for
                 os._exit(1)
 
