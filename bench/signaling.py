@@ -67,6 +67,8 @@ class Pair:
         """The protocol of one call, on both sides."""
         if message.type == "error":
             self.errors.append(message.code)
+            self.left = 0
+            self._done.release()  # the run is lost: let it end
             return
         if not message.call or message.call.encode() != self.call:
             return
