@@ -28,10 +28,8 @@ _DENIED: Final = (
     "240.0.0.0/4",
     "168.63.129.16/32",  # Azure's own service, at a public address
     # and for IPv6
-    "::/128",
-    "::1/128",
     "::ffff:0:0/96",  # IPv4-mapped: all that is denied above, by another name
-    "::/96",  # IPv4-compatible
+    "::/96",  # loopback, unspecified, IPv4-compatible
     "64:ff9b::/96",  # NAT64
     "64:ff9b:1::/48",
     "100::/64",
@@ -46,7 +44,7 @@ _DENIED: Final = (
     "ff00::/8",
 )
 
-_LOOPBACK: Final = ("127.0.0.0/8", "::1/128", "::/96", "::ffff:0:0/96")
+_LOOPBACK: Final = ("127.0.0.0/8", "::/96", "::ffff:0:0/96")
 
 
 def denied_peers(*, loopback_peers: bool = False) -> tuple[str, ...]:
@@ -56,7 +54,10 @@ def denied_peers(*, loopback_peers: bool = False) -> tuple[str, ...]:
         if loopback_peers and text in _LOOPBACK:
             continue
         network = ipaddress.ip_network(text)
-        ranges.append(f"{network.network_address}-{network.broadcast_address}")
+        first, last = network.network_address, network.broadcast_address
+        if first == ipaddress.IPv6Address(0):
+            first += 1  # coturn takes `::` for any address, and any IPv4 address for less than an IPv6 one: it would deny them all
+        ranges.append(f"{first}-{last}")
     return tuple(ranges)
 
 

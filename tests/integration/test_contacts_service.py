@@ -1,7 +1,7 @@
 """Address books, matches and blocks over real Redis and SQL (P05-P08)."""
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import delete, insert
 
 from signaling.accounts.directory import Directory
 from signaling.contacts.service import ContactService
@@ -271,3 +271,30 @@ async def test_the_sweep_deletes_books_of_accounts_that_are_gone_or_withdrew(wor
     assert await store.uploaded(CLEO) is False
     assert await store.holders(token("x")) == {ANN}
     assert await world.contacts.sweep() == 0
+
+
+async def test_an_upload_that_crosses_the_account_s_deletion_leaves_no_key(world, monkeypatch):
+    await world.consent(ANN)
+    change = world.contacts._store.change
+
+    async def slow(*args, **kwargs):
+        async with world.database.begin() as connection:
+            await connection.execute(delete(accounts).where(accounts.c.id == ANN))
+        await world.contacts.forget_account(ANN, token("A"))
+        return await change(*args, **kwargs)
+
+    monkeypatch.setattr(world.contacts._store, "change", slow)
+    assert await refusal(world.upload(ANN, "B")) is ErrorCode.CONSENT_REQUIRED
+    assert await world.redis.keys("*") == []
+
+
+async def test_a_book_whose_deletion_is_owed_counts_no_more_and_a_newer_one_is_kept(world):
+    await world.consent(ANN)
+    await world.upload(ANN, "B")
+    world.contacts.owe(ANN, known=True)  # as when the store did not answer
+    assert not await world.contacts.is_contact(ANN, token("B"))
+    assert await world.contacts.holders_of(token("B")) == frozenset()
+    assert (await world.upload(ANN, "X")).count == 1
+    await world.contacts.settle(ANN)  # the retry comes late
+    assert [e.token for e in (await world.contacts.get(ANN)).entries] == [token("X")]
+    assert await world.contacts.holders_of(token("X")) == {ANN}

@@ -9,6 +9,10 @@ import pytest
 from aiohttp import web
 
 from signaling.accounts.delivery import ConsoleDelivery, DeliveryError, HttpSmsDelivery, SmtpDelivery
+from signaling.client.client import Client
+from signaling.client.rest import ClientError
+from signaling.wire.errors import ErrorCode
+from signaling.wire.rest import Channel, StartRegistration
 
 
 class MailServer:
@@ -134,3 +138,27 @@ async def test_a_gateway_that_does_not_take_it_is_an_error_without_the_number(st
 async def test_the_console_prints_one_line(capsys):
     await ConsoleDelivery().send("+4930123456", "654321")
     assert capsys.readouterr().out == "code 654321 for +4930123456\n"
+
+
+@pytest.mark.parametrize("broken", list(Channel))
+async def test_whom_a_code_cannot_be_sent_is_told_so_and_can_try_again(hub, caplog, redis, broken):
+    async with (
+        mail_server(refuse=broken is Channel.EMAIL) as server,
+        gateway(500 if broken is Channel.PHONE else 200) as (url, got),
+    ):
+        hub.hub.delivery[Channel.EMAIL] = smtp(server.port)
+        hub.hub.delivery[Channel.PHONE] = HttpSmsDelivery(url=url, authorization=None, server_name="Talk")
+        async with Client(hub.url) as client:
+            start = StartRegistration("+4930901820", "ann@example.org", hub.hub.settings.policy_version)
+            with pytest.raises(ClientError) as refused:
+                await client._ask("registration.start", start)
+            assert refused.value.code is ErrorCode.DELIVERY_FAILED
+            assert await redis.keys("registration:*") == []
+            server.refuse = False
+            if broken is Channel.EMAIL:
+                assert (await client._ask("registration.start", start)).email == "ann@example.org"
+                ((_, recipient, mail),) = server.mails
+                assert recipient == "ann@example.org"
+                assert got[-1][1]["text"].split()[0] not in mail.get_content()  # a code of its own for each way
+    assert "4930901820" not in caplog.text
+    assert "ann@" not in caplog.text

@@ -167,6 +167,14 @@ async def test_a_wrong_setting_is_named(environment, named, tmp_path):
     assert "Traceback" not in said
 
 
+async def test_it_does_not_start_with_a_policy_of_another_version(tmp_path):
+    status, said = await run("serve", "--port", "0", "--data-dir", str(tmp_path / "d"), KLOUDTALK_POLICY_VERSION="1999-1")
+    assert status == 1
+    assert "policy_version and the policy's text belong together" in said
+    assert "Traceback" not in said
+    assert "is ready" not in said
+
+
 async def test_settings_come_from_a_file_and_the_environment_wins(tmp_path):
     file = tmp_path / "kloudtalk.toml"
     file.write_text('server_name = "From the file"\nport = 1\n')

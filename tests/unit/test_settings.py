@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import pytest
+
+from signaling.privacy.api import policy_text
 from signaling.settings import Settings
 from signaling.settings_loader import load_settings, table, to_environment
 
@@ -28,3 +31,16 @@ def test_every_setting_survives_the_way_to_a_child():
 def test_the_defaults_need_no_environment():
     assert to_environment(Settings()) == {}
     assert load_settings({}) == Settings()
+
+
+def test_the_policy_in_the_package_is_that_of_the_default_version():
+    assert policy_text(Settings().policy_version, None).startswith("# Privacy policy")
+
+
+def test_a_policy_of_another_version_is_refused(tmp_path):
+    file = tmp_path / "policy.md"
+    file.write_text("# Ours\n\nVersion 2024-10\n\nIt replaces Version 2024-1.\n")
+    assert policy_text("2024-10", file).startswith("# Ours")
+    for version, where in (("2024-1", file), ("2024-10", None), ("", file)):
+        with pytest.raises(ValueError, match="belong together"):
+            policy_text(version, where)
