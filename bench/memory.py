@@ -8,14 +8,13 @@ import argparse
 import asyncio
 import resource
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from bench.load import Device, Head, connect
-from bench.processes import report, rss_bytes, running, say
+from bench.processes import cpu_seconds, end_on_signals, report, rss_bytes, running, say
 from bench.service import seed, serving
 
 
@@ -27,17 +26,22 @@ async def _fill(host: str, port: int, tokens: list[str], pid: int, first: int) -
     """Connect some first, so that what a first connection brings into memory does not count; then all, and see the growth."""
     warm = max(50, len(tokens) // 20)
     devices = [await connect(host, port, token, _ignore, first + i) for i, token in enumerate(tokens[:warm])]
-    before = rss_bytes(pid)
+    before, used = rss_bytes(pid), cpu_seconds([pid])
     for i, token in enumerate(tokens[warm:], start=warm):
         devices.append(await connect(host, port, token, _ignore, first + i))
         if len(devices) % 1000 == 0:
             say(f"  {len(devices)} connected")
-    after = rss_bytes(pid)
+    after, used = rss_bytes(pid), cpu_seconds([pid]) - used
     for device in devices:
         if device.transport is not None:
             device.transport.close()
     counted = len(tokens) - warm
-    return {"kb": round((after - before) / counted / 1000, 2), "connections": len(tokens), "rss_mb": round(after / 1e6, 1)}
+    return {
+        "kb": round((after - before) / counted / 1000, 2),
+        "connections": len(tokens),
+        "connect_cpu_ms": round(used / counted * 1000, 2),
+        "rss_mb": round(after / 1e6, 1),
+    }
 
 
 async def measure(folder: Path, connections: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -65,7 +69,7 @@ def main() -> int:
     )
     parser.add_argument("--connections", type=int, default=5_000, help="connections (default: %(default)s)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
+    end_on_signals()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = options.connections + 500
     if soft < wanted:
@@ -80,7 +84,7 @@ def main() -> int:
         shutil.rmtree(folder, ignore_errors=True)
     report(
         {
-            "metric": "RSS per idle connection",
+            "metric": "rss_per_idle_connection",
             "ours": ours["kb"],
             "peer": peer["kb"],
             "ratio": round(ours["kb"] / peer["kb"], 2),

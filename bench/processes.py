@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
@@ -24,6 +25,18 @@ def say(text: str) -> None:
 def report(result: Mapping[str, Any]) -> None:
     """The result, as the last line of stdout."""
     print(json.dumps(result), flush=True)
+
+
+def end_on_signals() -> None:
+    """Have SIGTERM end this process as Ctrl-C does: through every ``finally``, so that what was started is ended. Once: a second
+    signal must not cut that short.
+    """
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _stat(pid: int) -> list[str]:

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import hashlib
+import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,11 +116,11 @@ async def acquaint(folder: Path, pairs: list[tuple[Account, Account]]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, *, cores: set[int] | None = None) -> AsyncIterator[Service]:
+async def serving(folder: Path, *, cores: set[int] | None = None, env: Mapping[str, str] | None = None) -> AsyncIterator[Service]:
     """Run the service on ``folder``; the hub on ``cores``, the rest wherever there is room."""
     log = folder.parent / "serve.log"
     command = [sys.executable, "-m", "signaling", "serve", "--port", "0", "--data-dir", str(folder)]
-    with running(command, log, env={"PYTHONUNBUFFERED": "1"}) as process:
+    with running(command, log, env={"PYTHONUNBUFFERED": "1", **(env or {})}) as process:
         async with asyncio.timeout(60):
             while "is ready: open " not in (said := log.read_text()):
                 if process.poll() is not None:
@@ -129,8 +130,7 @@ async def serving(folder: Path, *, cores: set[int] | None = None) -> AsyncIterat
         commands = _commands(process.pid)
         hub = next(pid for pid, text in commands.items() if "signaling hub" in text)
         if cores:
-            import os
-
-            os.sched_setaffinity(hub, cores)
+            for thread in Path(f"/proc/{hub}/task").iterdir():  # SQLite's threads are the hub's, too
+                os.sched_setaffinity(int(thread.name), cores)
         valkeys = [pid for pid, text in commands.items() if "valkey" in text.split()[0]]
         yield Service(url, "127.0.0.1", int(url.rsplit(":", 1)[1]), hub, valkeys, process.pid)

@@ -278,8 +278,15 @@ class Hub:
             origins=settings.origins,
             proxies=[ipaddress.ip_network(network) for network in settings.trusted_proxies],
         )
+
+        async def contacts_wanted(account: str) -> bool:
+            try:
+                return await contacts.wanted(account)
+            except (RedisError, OSError):
+                return False  # while address books are away, people can still be called; the next `sync` asks again
+
         self.sockets = events.sockets = SocketGateway(
-            sessions=sessions, calls=calls, rest=self.rest, contacts_wanted=contacts.wanted
+            sessions=sessions, calls=calls, rest=self.rest, contacts_wanted=contacts_wanted
         )
 
     async def _ice_servers(self, request: RestRequest) -> IceServers:

@@ -359,3 +359,12 @@ async def test_a_revoked_token_is_worth_nothing(hub, alice):
         assert answer.status == 401
     async with socket(hub) as ws:
         assert (await answer_to(ws, {"type": "hello", "id": 1, "token": token}))["code"] == "unauthenticated"
+
+
+async def test_a_device_connects_while_the_address_books_are_away(hub, alice, monkeypatch):
+    async def away(_account):
+        raise ConnectionError
+
+    monkeypatch.setattr(hub.hub.events.contacts, "wanted", away)
+    async with signed_in(hub, alice) as ws:
+        assert (await answer_to(ws, {"type": "call.hangup", "id": 1, "call": CALL}))["code"] == "unknown_call"
