@@ -2,7 +2,7 @@
 
 Everything is on: sessions, rate limits, policy (blocks, who may call, both address books), call state committed to Valkey before anyone
 is told, history written to SQLite. A call is invite, ringing, accept, connected on both sides and hang-up, with an answer to each of these
-6 requests and 8 events to the two devices. ``docs/benchmarks.md`` says what is measured and what is not.
+6 requests and 7 events to the two devices. ``docs/benchmarks.md`` says what is measured and what is not.
 """
 
 import argparse

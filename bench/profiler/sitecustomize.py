@@ -1,7 +1,7 @@
 """A sampling profiler for the hub process, loaded by Python itself (site) when ``bench.signaling --profile`` puts this folder on the path.
 
-Every millisecond of CPU time (``ITIMER_PROF``, setitimer(2)) the stack of the main thread is counted; what C code does counts for the
-Python function that called it. At the end of the process the counts are written as JSON: functions by their own time and by all time
+At every tick of CPU time of all threads (``ITIMER_PROF``, setitimer(2); 4 ms where the kernel has 250 a second) the stack of the main thread
+is counted. Python takes the signal when C code has returned, so what C code does counts for the Python function that runs next. At the end of the process the counts are written as JSON: functions by their own time and by all time
 below them.
 """
 
@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Final
 
 _INTERVAL: Final = 0.001
+"""Seconds asked for; the kernel rounds up to its tick."""
 
 _where = os.environ.get("BENCH_PROFILE")
 if _where and "hub" in sys.orig_argv:

@@ -181,10 +181,14 @@ class Page:
         await self.click_at(at["x"], at["y"])
 
     async def fill(self, name: str, text: str) -> None:
-        """Click a text field, replace what is in it by typing."""
-        await self.click("textbox", name)
-        await self.js("() => { const e = document.activeElement; if (e.select) e.select(); return null; }")
-        await self.keys(text)
+        """Click a text field, replace what is in it by typing; once more if the page took the focus away while it was drawn."""
+        for _ in range(3):
+            await self.click("textbox", name)
+            await self.js("() => { const e = document.activeElement; if (e.select) e.select(); return null; }")
+            await self.keys(text)
+            if await self.js("() => document.activeElement.value ?? null") == text:
+                return
+        raise AssertionError(f"{self.name}: {name!r} does not take {text!r}")
 
     async def sees(self, text: str, timeout: float = 20.0) -> None:
         """Wait until a text can be read on the page."""

@@ -69,7 +69,8 @@ export function Field({ label, hint, error = null, children }: FieldProps) {
 /** Heading of a view. Takes the focus, so that keyboard and screen reader users land in the new view. */
 export function Title({ children, lead }: { children: string; lead?: ComponentChildren }) {
   const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => {
+  // before the view is painted: later it would take the focus from who is quick
+  useLayoutEffect(() => {
     heading.current?.focus({ preventScroll: true });
     document.title = `${children} – KloudTalk`;
   }, [children]);
