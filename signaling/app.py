@@ -70,6 +70,7 @@ class Events:
         self.calls: CallService
         self.contacts: ContactService
         self.directory: Directory
+        self.links: LinkService
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
@@ -114,12 +115,13 @@ class Events:
     # --- AccountEvents ---------------------------------------------------------------------------------------------------
 
     def devices_removed(self, account: str, devices: Sequence[str]) -> None:
-        """Sessions, sockets and calls of removed devices end."""
+        """Sessions, sockets, calls and links of removed devices end."""
         for device in devices:
             self.sessions.forget(device)
             self.calls.end_device(device)
             self.sockets.end(device)
         self.calls.invalidate(account)
+        self._surely(lambda: self.links.forget(account, devices))
 
     def devices_changed(self, account: str) -> None:
         """The account's own devices and everyone who has it as a contact fetch its devices again."""
@@ -258,12 +260,13 @@ class Hub:
             online=lambda device: self.sockets.online(device),
             may_see=may_see,
         )
+        links = events.links = LinkService(database=database, store=LinkStore(redis), events=events)
         handlers: Handlers = {
             **signaling.accounts.api.handlers(
                 registration=registration,
                 profile=ProfileService(database=database, events=events),
                 devices=devices,
-                links=LinkService(database=database, store=LinkStore(redis), events=events),
+                links=links,
             ),
             **signaling.contacts.api.handlers(contacts),
             **signaling.privacy.api.handlers(

@@ -1,6 +1,7 @@
-"""Device links under way: Redis keys that live for ten minutes."""
+"""Device links under way: Redis keys that live for ten minutes. No script or transaction needs two keys of different hash slots."""
 
 import hashlib
+from collections.abc import Collection
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -8,18 +9,21 @@ from redis.asyncio import Redis
 LINK_LIFETIME: Final = 600
 """Seconds from opening a link until it is forgotten."""
 
+APPROVING: Final = "approving"
+"""State of a link whose new device is being written to SQL: approved once its row is there, else still claimed."""
+
 # a link is claimed by one device only: state and claim change together, or not at all
 _CLAIM: Final = """
-if redis.call('HGET', KEYS[1], 'state') ~= 'waiting' then return 0 end
-redis.call('HSET', KEYS[1], 'state', 'claimed', 'claim', ARGV[1], 'session', ARGV[2])
-redis.call('SET', KEYS[2], ARGV[3], 'EX', redis.call('TTL', KEYS[1]))
-return 1
+if redis.call('HGET', KEYS[1], 'state') ~= 'waiting' then return -2 end
+redis.call('HSET', KEYS[1], 'state', 'claimed', 'claim', ARGV[1], 'session', ARGV[2], 'claim_key', ARGV[3])
+return redis.call('TTL', KEYS[1])
 """
 
 # the state moves from one to another by one request only
 _MOVE: Final = """
 if redis.call('HGET', KEYS[1], 'state') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'state', ARGV[2], 'approval', ARGV[3])
+redis.call('HSET', KEYS[1], 'state', ARGV[2])
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'approval', ARGV[3]) end
 return 1
 """
 
@@ -36,6 +40,11 @@ class LinkStore:
         """Open a link; False when the lookup code is taken at the moment."""
         if not await self._redis.set(f"link_lookup:{lookup}", link, nx=True, ex=LINK_LIFETIME):
             return False
+        # noted first: whatever happens next, the account's deletion finds it
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.sadd(f"links:{account}", link)
+            pipe.expire(f"links:{account}", LINK_LIFETIME)
+            await pipe.execute()
         async with self._redis.pipeline(transaction=True) as pipe:
             fields: dict[Any, Any] = {"state": "waiting", "account": account, "device": device, "lookup": lookup}
             pipe.hset(f"link:{link}", mapping=fields)
@@ -58,7 +67,14 @@ class LinkStore:
 
     async def claim(self, link: str, claim: str, session_hash: str, token: str) -> bool:
         """Claim a link for a device; False when it is not waiting any more."""
-        return bool(await self._claim(keys=[f"link:{link}", _claim_key(token)], args=[claim, session_hash, link]))
+        key = _claim_key(token)
+        await self._redis.set(key, link, ex=LINK_LIFETIME)
+        left = int(await self._claim(keys=[f"link:{link}"], args=[claim, session_hash, key]))
+        if left < 0:
+            await self._redis.delete(key)
+            return False
+        await self._redis.expire(key, left)
+        return True
 
     async def by_claim(self, token: str) -> str | None:
         """The link that was claimed with this bearer token."""
@@ -71,7 +87,21 @@ class LinkStore:
 
     async def delete(self, link: str, lookup: str) -> None:
         """Forget a link."""
-        await self._redis.delete(f"link:{link}", f"link_lookup:{lookup}")
+        for key in (f"link:{link}", f"link_lookup:{lookup}"):
+            await self._redis.delete(key)
+
+    async def forget(self, account: str, opened_by: Collection[str]) -> None:
+        """Forget the links that some devices of an account opened, and who claimed them (P23)."""
+        links: Any = await self._redis.smembers(f"links:{account}")
+        for name in links:
+            link = name.decode()
+            fields, _ = await self.load(link)
+            if fields and fields["device"] not in opened_by:
+                continue
+            if "claim_key" in fields:
+                await self._redis.delete(fields["claim_key"])
+            await self.delete(link, fields.get("lookup", ""))
+            await self._redis.srem(f"links:{account}", link)
 
 
 def _claim_key(token: str) -> str:

@@ -6,26 +6,30 @@ The code's secret part never reaches the hub. Both devices check each other by M
 import asyncio
 import hashlib
 import hmac
+import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
 from msgspec import UNSET
-from sqlalchemy import func, insert, select
+from redis.exceptions import RedisError
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from signaling.accounts.certificates import CertificateInvalid, verify_chain
 from signaling.accounts.events import AccountEvents
-from signaling.accounts.link_store import LINK_LIFETIME, LinkStore
+from signaling.accounts.link_store import APPROVING, LINK_LIFETIME, LinkStore
 from signaling.gateway.request import Session
 from signaling.storage.sql import Database
-from signaling.storage.tables import devices
+from signaling.storage.tables import accounts, devices
 from signaling.wire import base64url
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.ids import MAX_DEVICES
 from signaling.wire.rest import ApproveLink, ClaimedLink, ClaimLink, DeviceLink, LinkOutcome, LinkState, LinkStatus, SignedIn
+
+log = logging.getLogger(__name__)
 
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base32: no I, L, O, U."""
@@ -87,12 +91,12 @@ class LinkService:
         """Where a link stands, for the account that opened it."""
         fields, left = await self._load(session, link)
         claim = msgspec.json.decode(fields["claim"], type=ClaimLink) if "claim" in fields else UNSET
-        return LinkStatus(link=link, state=LinkState(fields["state"]), expires_in=left, claim=claim)
+        return LinkStatus(link=link, state=await self._state(fields), expires_in=left, claim=claim)
 
     async def approve(self, session: Session, link: str, body: ApproveLink) -> LinkStatus:
-        """Vouch for the new device: its row is made, and it is signed in."""
+        """Vouch for the new device: its row is made, and it is signed in. What a store's failure cuts off can be asked for again."""
         fields, _ = await self._load(session, link)
-        if fields["state"] != LinkState.CLAIMED:
+        if await self._state(fields) is not LinkState.CLAIMED:
             raise Refused(ErrorCode.LINK_STATE)
         claim = msgspec.json.decode(fields["claim"], type=ClaimLink)
         certificate, own = body.certificate, session.certificate
@@ -110,6 +114,8 @@ class LinkService:
             raise Refused(ErrorCode.CERTIFICATE_INVALID) from None
         try:
             async with self._database.begin() as connection:
+                # one approval, registration or deletion of an account at a time: two at once could both count the last free place
+                await connection.execute(select(accounts.c.id).where(accounts.c.id == session.account).with_for_update())
                 count = await connection.execute(
                     select(func.count()).select_from(devices).where(devices.c.account == session.account)
                 )
@@ -128,11 +134,20 @@ class LinkService:
                         created_at=int(self._clock() * 1000),
                     )
                 )
-                # last, so that a link that someone refused meanwhile undoes the row
-                if not await self._store.move(link, LinkState.CLAIMED, LinkState.APPROVED, msgspec.json.encode(body).decode()):
+                # a link that someone refused meanwhile undoes the row
+                if not await self._store.move(link, fields["state"], APPROVING, msgspec.json.encode(body).decode()):
                     raise Refused(ErrorCode.LINK_STATE)
         except IntegrityError:
             raise Refused(ErrorCode.DEVICE_EXISTS) from None
+        try:
+            approved = await self._store.move(link, APPROVING, LinkState.APPROVED)
+        except (RedisError, OSError) as error:
+            log.error("link: Redis does not answer (%s); the device's row stands", type(error).__name__)
+        else:
+            if not approved:  # refused while the row was written
+                async with self._database.begin() as connection:
+                    await connection.execute(delete(devices).where(devices.c.id == claim.device))
+                raise Refused(ErrorCode.LINK_STATE)
         self._wake(link)
         self._events.devices_changed(session.account)
         return await self.status(session, link)
@@ -140,7 +155,8 @@ class LinkService:
     async def refuse(self, session: Session, link: str) -> None:
         """Refuse the new device, or close a link that nobody claimed."""
         fields, _ = await self._load(session, link)
-        if await self._store.move(link, LinkState.CLAIMED, LinkState.REFUSED):
+        before = fields["state"] if await self._state(fields) is LinkState.CLAIMED else LinkState.CLAIMED
+        if await self._store.move(link, before, LinkState.REFUSED):
             self._wake(link)
         elif fields["state"] == LinkState.WAITING:
             await self._store.delete(link, fields["lookup"])
@@ -157,7 +173,7 @@ class LinkService:
                 fields, left = await self._store.load(link)
                 if not fields:
                     raise Refused(ErrorCode.UNAUTHENTICATED)
-                state = LinkState(fields["state"])
+                state = await self._state(fields)
                 remaining = until - time.monotonic()
                 if state != LinkState.CLAIMED or remaining <= 0:
                     break
@@ -184,6 +200,19 @@ class LinkService:
         if fields.get("account") != session.account or fields.get("device") != session.device:
             raise Refused(ErrorCode.NOT_FOUND)
         return fields, left
+
+    async def _state(self, fields: dict[str, str]) -> LinkState:
+        if fields["state"] != APPROVING:
+            return LinkState(fields["state"])
+        device = msgspec.json.decode(fields["claim"], type=ClaimLink).device
+        token_hash = bytes.fromhex(fields["session"])
+        async with self._database.begin() as connection:
+            row = await connection.execute(select(devices.c.id).where(devices.c.id == device, devices.c.token_hash == token_hash))
+        return LinkState.CLAIMED if row.first() is None else LinkState.APPROVED
+
+    async def forget(self, account: str, opened_by: Collection[str]) -> None:
+        """Links that removed devices had opened go at once, and with an account all of its links (P23)."""
+        await self._store.forget(account, opened_by)
 
     async def _count(self, account: str) -> int:
         async with self._database.begin() as connection:

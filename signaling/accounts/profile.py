@@ -47,6 +47,8 @@ class ProfileService:
     async def delete(self, session: Session) -> None:
         """Delete the account with everything that belongs to it (P23). Other people's own call history keeps its opaque id."""
         async with self._database.begin() as connection:
+            # a device that is being linked comes before this, and is removed with the others, or after it, and is refused
+            await connection.execute(select(accounts.c.id).where(accounts.c.id == session.account).with_for_update())
             removed = await connection.execute(select(devices.c.id).where(devices.c.account == session.account))
             ids = [row.id for row in removed]
             await connection.execute(delete(devices).where(devices.c.account == session.account))

@@ -110,7 +110,12 @@ class RegistrationService:
             f"{channel}_tries": "0",
         }
         await self._store.update(token, fresh)
-        await self._deliver(channel, record[channel], code)
+        try:
+            await self._deliver(channel, record[channel], code)
+        except Refused:
+            # nothing was sent, so the next try need not wait
+            await self._store.update(token, {f"{channel}_sent": record[f"{channel}_sent"]})
+            raise
         return self._view(token, record | fresh)
 
     async def verify(self, token: str, channel: Channel, code: str) -> Registration:

@@ -388,7 +388,6 @@ class Client:
         self, account: str, *, track: "MediaStreamTrack", heard: "Callable[[AudioFrame], None]" = lambda _: None
     ) -> Call:
         """Call an account. Raises ``ClientError``, and ``PermissionError`` when its devices cannot be trusted."""
-        profile = self._profile()
         devices = await self.devices_of(account)
         call = Call(self, _new_id(), outgoing=True, account=account)
         call.devices = devices
@@ -396,15 +395,26 @@ class Client:
         self._calls[call.id] = call
         try:
             offer = await call._media.offer()
-            payloads = {
-                device: self._security.seal(call.id, profile.device, profile.keys, certificate, "offer", {"sdp": offer})
-                for device, certificate in devices.items()
-            }
-            await self._request(CallInvite, call=call.id, to=account, payloads=payloads)
+            try:
+                await self._invite(call, offer)
+            except ClientError as error:
+                # their devices changed since we asked: ask once more
+                if error.code not in (ErrorCode.STALE_DEVICES, ErrorCode.UNKNOWN_DEVICE):
+                    raise
+                call.devices = await self.devices_of(account)
+                await self._invite(call, offer)
         except BaseException:
             await self._ended(call, Reason.FAILED)
             raise
         return call
+
+    async def _invite(self, call: Call, offer: str) -> None:
+        profile = self._profile()
+        payloads = {
+            device: self._security.seal(call.id, profile.device, profile.keys, certificate, "offer", {"sdp": offer})
+            for device, certificate in call.devices.items()
+        }
+        await self._request(CallInvite, call=call.id, to=call.account, payloads=payloads)
 
     async def devices_of(self, account: str) -> dict[str, DeviceCertificate]:
         """The devices of a contact, every one trusted. Raises ``PermissionError`` when one is not, or the identity key has changed."""

@@ -144,6 +144,10 @@ class Page:
         """Load a page."""
         raise NotImplementedError
 
+    async def choose_file(self, button: str, path: Path) -> None:
+        """Press a button that opens the browser's file dialog, and choose a file."""
+        raise NotImplementedError
+
     async def until(self, condition: str, what: str, timeout: float = 20.0) -> Any:
         """Wait until a JavaScript expression is true; looks again whenever the page may have changed."""
         result = await self.js(
@@ -195,6 +199,14 @@ class Page:
         wanted = json.dumps(text.lower())
         await self.until(f"document.body.innerText.toLowerCase().includes({wanted})", f"text {text!r}", timeout)
 
+    async def close_call(self) -> None:
+        """Close the screen of an ended call, unless it went away by itself."""
+        found = f"({_FIND})('button', 'Close', true)"
+        at = await self.until(f"document.querySelector('dialog.full[open]') ? {found} : {{ x: null }}", "the end of the call")
+        if at["x"] is not None:
+            await self.click_at(at["x"], at["y"])
+        await self.until("!document.querySelector('dialog.full[open]')", "the call to be closed")
+
     async def text(self) -> str:
         """What can be read on the page."""
         return str(await self.js("() => document.body.innerText"))[:1500]
@@ -237,6 +249,11 @@ class _ChromiumPage(Page):
 
     async def goto(self, url: str) -> None:
         await self._page.goto(url)
+
+    async def choose_file(self, button: str, path: Path) -> None:
+        async with self._page.expect_file_chooser() as dialog:
+            await self.click("button", button)
+        await (await dialog.value).set_files(path)
 
 
 @contextlib.asynccontextmanager
@@ -405,6 +422,19 @@ class _FirefoxPage(Page):
 
     async def goto(self, url: str) -> None:
         await self._bidi.ask("browsingContext.navigate", context=self._context, url=url, wait="complete")
+
+    async def choose_file(self, button: str, path: Path) -> None:
+        # Firefox's own dialog cannot be driven: the file is put into the input that the button is for
+        await self.find("button", button)
+        answer = await self._bidi.ask(
+            "script.callFunction",
+            functionDeclaration="() => document.querySelector('input[type=file]')",
+            awaitPromise=False,
+            target={"context": self._context},
+            resultOwnership="root",
+        )
+        element = {"sharedId": answer["result"]["sharedId"]}
+        await self._bidi.ask("input.setFiles", context=self._context, element=element, files=[str(path)])
 
 
 @contextlib.asynccontextmanager

@@ -55,7 +55,7 @@ async def test_two_people_talk(calling: str, called: str, service: Service, arti
 
         await second.click("button", "Hang up")
         await first.sees("Call ended")
-        await asyncio.gather(first.click("button", "Close"), second.click("button", "Close"))
+        await asyncio.gather(first.close_call(), second.close_call())
         for person, other in ((alice, "Bob Miller"), (bob, "Alice Smith")):
             await person.page.click("link", "Calls", exact=True)
             await person.page.sees(other)

@@ -39,7 +39,7 @@ async def test_python_and_a_browser_call_each_other(browser: str, service: Servi
         assert await bob.safety_number() == call.safety_number()
         await call.hangup()
         await page.sees("Call ended")
-        await page.click("button", "Close")
+        await page.close_call()
 
         await page.click("button", "Call The Robot")
         async with asyncio.timeout(10):

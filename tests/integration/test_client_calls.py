@@ -115,6 +115,28 @@ async def test_a_linked_device_reads_the_address_book_and_takes_calls(hub):
         assert alice.safety_number(bob.profile.account) == laptop.safety_number(alice.profile.account)
 
 
+async def test_a_caller_who_did_not_know_of_a_new_device_asks_again_and_calls_it_too(hub):
+    async with AsyncExitStack() as stack:
+        alice, bob = await acquainted(hub, stack)
+        known = await alice.devices_of(bob.profile.account)
+        laptop = await stack.enter_async_context(Client(hub.url))
+        claiming = asyncio.create_task(laptop.claim_link(await bob.open_link(), "Bob's laptop"))
+        await bob.approve_link()
+        await claiming
+        asked, ask = [], alice.devices_of
+
+        async def late(account):
+            asked.append(account)
+            return known if len(asked) == 1 else await ask(account)
+
+        alice.devices_of = late
+        outgoing = await alice.call(bob.profile.account, track=ToneTrack(440))
+        assert len(asked) == 2
+        assert len(outgoing.devices) == 2
+        assert {(await rung(bob)).id, (await rung(laptop)).id} == {outgoing.id}
+        await outgoing.hangup()
+
+
 async def test_a_claim_by_who_does_not_know_the_code_is_refused(hub):
     async with AsyncExitStack() as stack:
         alice, _ = await acquainted(hub, stack)

@@ -180,7 +180,7 @@ async def test_a_chain_that_does_not_vouch_for_this_device_is_refused_and_the_ri
 async def test_an_expired_link_is_as_if_it_had_never_been(hub, alice, redis):
     link, keys, token = await claimed(alice)
     names = await redis.keys("link*")
-    assert len(names) == 3
+    assert len(names) == 4
     for key in names:
         assert 0 < await redis.ttl(key) <= 600
         assert token not in key.decode()

@@ -7,14 +7,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func, select
 
-from signaling.accounts.certificates import certificate_bytes
 from signaling.accounts.delivery import DeliveryError
 from signaling.accounts.registration import RegistrationService
 from signaling.accounts.registration_store import RegistrationStore
 from signaling.accounts.sessions import Sessions
+from signaling.client.keys import DeviceKeys, certify_first
 from signaling.storage.tables import accounts, devices
 from signaling.wire import base64url
-from signaling.wire.certificate import CertificateLink, DeviceCertificate
+from signaling.wire.certificate import DeviceCertificate
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.rest import Channel, CreateAccount, StartRegistration
 
@@ -87,17 +87,13 @@ class World:
 
 
 def certificate(account: str, device: str | None = None) -> DeviceCertificate:
-    identity, signing = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-    identity_key = base64url.encode(identity.public_key().public_bytes_raw())
-    link = CertificateLink(
-        device=device or base64url.encode(signing.public_key().public_bytes_raw()[:16]),
-        signing_key=base64url.encode(signing.public_key().public_bytes_raw()),
-        sealing_key=base64url.encode(b"\x09" + bytes(31)),
-        issued_at=1,
-        signature="",
-    )
-    signature = identity.sign(certificate_bytes(account, identity_key, identity_key, link))
-    return DeviceCertificate(account, identity_key, (msgspec.structs.replace(link, signature=base64url.encode(signature)),))
+    keys = DeviceKeys.generate()
+    keys.device = device or keys.device
+    return certificate_of(account, keys)
+
+
+def certificate_of(account: str, keys: DeviceKeys) -> DeviceCertificate:
+    return certify_first(account, Ed25519PrivateKey.generate(), keys, 1)
 
 
 @pytest.fixture
@@ -200,6 +196,40 @@ async def test_codes_are_limited_per_number_per_address_and_per_ip(world):
     for i in range(30):
         await world.start(f"+493090190{i:02d}", f"b{i}@example.org", ip="203.0.113.1")
     await refused(ErrorCode.RATE_LIMITED, world.start("+4930901950", "c@example.org", ip="203.0.113.1"))
+
+
+async def test_resent_codes_count_for_the_limits_of_their_number_and_ip(world, clock):
+    registration = await world.start()
+    for _ in range(4):
+        clock.advance(60)
+        await world.service.send_code(registration.token, Channel.PHONE, "192.0.2.1")
+    clock.advance(60)
+    error = await refused(ErrorCode.RATE_LIMITED, world.service.send_code(registration.token, Channel.PHONE, "192.0.2.1"))
+    assert 0 < error.retry_after <= 3600
+    await world.service.send_code(registration.token, Channel.EMAIL, "192.0.2.1")  # the address has its own count
+    await refused(ErrorCode.RATE_LIMITED, world.start(PHONE, "other@example.org", ip="198.51.100.1"))
+
+
+async def test_a_code_that_could_not_be_resent_need_not_be_waited_for(world, clock):
+    registration = await world.start()
+    clock.advance(60)
+    world.mailbox.broken = True
+    await refused(ErrorCode.DELIVERY_FAILED, world.service.send_code(registration.token, Channel.PHONE, "192.0.2.1"))
+    world.mailbox.broken = False
+    await world.service.send_code(registration.token, Channel.PHONE, "192.0.2.1")
+    assert (await world.verify(registration, Channel.PHONE)).phone_verified
+
+
+async def test_a_code_proves_its_own_channel_of_its_own_registration_only(world):
+    first, second = await world.start(), await world.start(PHONE_2, "b@example.org")
+    code = world.mailbox.codes[PHONE]
+    if code not in (
+        world.mailbox.codes["ada@example.org"],
+        world.mailbox.codes[PHONE_2],
+    ):  # one in half a million: they are the same
+        await refused(ErrorCode.CODE_WRONG, world.service.verify(first.token, Channel.EMAIL, code))
+        await refused(ErrorCode.CODE_WRONG, world.service.verify(second.token, Channel.PHONE, code))
+    assert (await world.verify(first, Channel.PHONE)).phone_verified
 
 
 async def test_until_a_channel_is_proven_nothing_tells_that_it_is_taken(world):

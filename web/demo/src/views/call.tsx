@@ -17,6 +17,9 @@ const ENDS: Record<NonNullable<CallState["endReason"]>, (call: CallState) => str
   unavailable: () => "Not available",
 };
 
+/** Milliseconds that an ended call stays on the screen by itself: long enough to read why it ended. */
+const ENDED_SHOWN = 6_000;
+
 /** The one call of this page, over everything else; and what is heard of it. */
 export function Call() {
   const { client, state } = useTalk();
@@ -28,6 +31,12 @@ export function Call() {
   const name = call === null ? "" : (call.peer.name ?? call.peer.phone ?? nobody);
   useEffect(() => (ringing ? startSound("ring", `${name} is calling`) : undefined), [ringing, name]);
   useEffect(() => (waiting && call?.stage === "ringing" ? startSound("ringback") : undefined), [waiting, call?.stage]);
+  const over = call?.stage === "ended" && call.notices.length === 0; // what is said about security waits to be read
+  useEffect(() => {
+    if (!over) return;
+    const timer = setTimeout(() => client.dismissCall(), ENDED_SHOWN);
+    return () => clearTimeout(timer);
+  }, [over, call?.id]);
   function escape() {
     if (ringing) void decline.run(() => client.decline());
     else if (call?.stage === "ended") client.dismissCall();

@@ -186,8 +186,9 @@ export function ImportContacts() {
     setParsed(parsePhonebook(source, country));
   }
   async function pick() {
-    const people = await picker?.select(["name", "tel"], { multiple: true });
-    look((people ?? []).flatMap((person) => (person.tel ?? []).map((tel) => `${(person.name?.[0] ?? "").replace(/[\d,;\n]/gu, " ")}, ${tel}`)).join("\n"));
+    const people = (await picker?.select(["name", "tel"], { multiple: true })) ?? [];
+    if (people.length === 0) return; // closed without a choice
+    look(people.flatMap((person) => (person.tel ?? []).map((tel) => `${(person.name?.[0] ?? "").replace(/[\d,;\n]/gu, " ")}, ${tel}`)).join("\n"));
   }
   async function upload(entries: PhonebookEntry[]) {
     setResult(await client.uploadContacts(entries, (done, total) => setProgress({ done, total })));
