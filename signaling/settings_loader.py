@@ -127,7 +127,10 @@ def hints_with_meta() -> dict[str, Any]:
 
 
 def _description(hint: Any) -> str:
-    return next((m.description for m in getattr(hint, "__metadata__", ()) if isinstance(m, msgspec.Meta) and m.description), "")
+    text = next((m.description for m in getattr(hint, "__metadata__", ()) if isinstance(m, msgspec.Meta) and m.description), "")
+    bare = typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+    choices = typing.get_args(bare) if typing.get_origin(bare) is typing.Literal else ()
+    return f"{text} {', '.join(f'`{choice}`' for choice in choices[:-1])} or `{choices[-1]}`." if choices else text
 
 
 def _optional(hint: Any) -> bool:

@@ -178,9 +178,17 @@ class Page:
         return await self.js(_FIND, role, name, False) is not None
 
     async def click(self, role: str, name: str, *, exact: bool = False, timeout: float = 15.0) -> None:
-        """Wait for an element that can be used, and click it."""
+        """Wait for an element that can be used and is at rest, and click it."""
         arguments = json.dumps([role, name, exact])
-        condition = f"(() => {{ const found = ({_FIND})(...{arguments}); return found && !found.disabled ? found : null; }})()"
+        # at rest: what moves while the page is still being drawn would be missed by the click
+        condition = f"""(async () => {{
+            const look = () => ({_FIND})(...{arguments});
+            const before = look();
+            if (!before || before.disabled) return null;
+            await new Promise((resolve) => setTimeout(resolve, 30));
+            const now = look();
+            return now && !now.disabled && now.x === before.x && now.y === before.y ? now : null;
+        }})()"""
         at = await self.until(condition, f"{role} {name!r} to be usable", timeout)
         await self.click_at(at["x"], at["y"])
 
