@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 import signaling.accounts.api
 import signaling.calls.api
 import signaling.contacts.api
+import signaling.presence.api
 import signaling.privacy.api
 from signaling.accounts.delivery import ConsoleDelivery, Delivery, HttpSmsDelivery, SmtpDelivery
 from signaling.accounts.devices import DeviceService
@@ -42,6 +43,9 @@ from signaling.gateway.pages import Pages
 from signaling.gateway.request import Handlers, RestRequest, Session
 from signaling.gateway.rest import RestGateway
 from signaling.gateway.socket import PATH, SocketGateway
+from signaling.presence.bus import RedisBus
+from signaling.presence.service import PresenceService
+from signaling.presence.store import PresenceStore
 from signaling.privacy.consents import ConsentService
 from signaling.settings import Settings
 from signaling.storage.migrate import migrate
@@ -71,6 +75,7 @@ class Events:
         self.contacts: ContactService
         self.directory: Directory
         self.links: LinkService
+        self.presence: PresenceService
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
@@ -138,6 +143,7 @@ class Events:
     def account_created(self, account: str, discovery_token: str) -> None:
         """Who waits for this number sees the match."""
         self._later(self.contacts.joined(account, discovery_token))
+        self.presence_rules_changed(account)
 
     def account_reset(self, account: str) -> None:
         """The address book's key is lost with the old devices: empty it."""
@@ -147,6 +153,7 @@ class Events:
         """Empty what is not in SQL, and tell who had the account as a contact."""
         self.calls.invalidate(account)
         self._surely(lambda: self.contacts.forget_account(account, discovery_token))
+        self._surely(lambda: self.presence.forget_account(account))
 
     def consent_withdrawn(self, account: str) -> None:
         """What was collected under the consent goes."""
@@ -160,10 +167,22 @@ class Events:
     def swept(self) -> None:
         """A hub has started: make up for erasures that an earlier one could not do."""
         self._surely(self.contacts.sweep)
+        self._surely(self.presence.sweep)
 
     def settings_changed(self, account: str) -> None:
         """Who may call changed."""
         self.calls.invalidate(account)
+
+    async def presence_changed(self, account: str) -> None:
+        """Who may see online or last seen changed: done when this returns, or as soon as the store answers."""
+        try:
+            await self.presence.settings_changed(account)
+        except (RedisError, SQLAlchemyError, OSError):
+            self._surely(lambda: self.presence.settings_changed(account))
+
+    def presence_rules_changed(self, account: str) -> None:
+        """Something else that decides who may see an account's presence changed."""
+        self._surely(lambda: self.presence.rules_changed(account))
 
     def link_claimed(self, device: str, link: str) -> None:
         """Tell the device that shows the code."""
@@ -182,12 +201,14 @@ class Events:
         self.sockets.send_to_account(account, ContactsChanged(removed=list(accounts)))
 
     def book_changed(self, account: str) -> None:
-        """A user's address book changed: whom they may call must be looked up again."""
+        """A user's address book changed: whom they may call, and who sees their presence, must be looked up again."""
         self.calls.invalidate(account)
+        self.presence_rules_changed(account)
 
     def blocks_changed(self, account: str) -> None:
         """A user blocked or unblocked someone."""
         self.calls.invalidate(account)
+        self.presence_rules_changed(account)
 
 
 class Hub:
@@ -237,6 +258,13 @@ class Hub:
             send=lambda device, message: self.sockets.send(device, message),
             online=lambda device: self.sockets.online(device),
         )
+        self.presence = events.presence = PresenceService(
+            store=PresenceStore(redis),
+            database=database,
+            contacts=contacts,
+            bus=RedisBus(redis),
+            send=lambda device, message: self.sockets.send(device, message),
+        )
         registration = RegistrationService(
             database=database,
             store=RegistrationStore(redis, pepper),
@@ -264,11 +292,12 @@ class Hub:
         handlers: Handlers = {
             **signaling.accounts.api.handlers(
                 registration=registration,
-                profile=ProfileService(database=database, events=events),
+                profile=ProfileService(database=database, events=events, presence_changed=events.presence_changed),
                 devices=devices,
                 links=links,
             ),
             **signaling.contacts.api.handlers(contacts),
+            **signaling.presence.api.handlers(self.presence),
             **signaling.privacy.api.handlers(
                 consents, server_name=settings.server_name, policy_version=settings.policy_version, policy_file=settings.policy_file
             ),
@@ -289,7 +318,7 @@ class Hub:
                 return False  # while address books are away, people can still be called; the next `sync` asks again
 
         self.sockets = events.sockets = SocketGateway(
-            sessions=sessions, calls=calls, rest=self.rest, contacts_wanted=contacts_wanted
+            sessions=sessions, calls=calls, presence=self.presence, rest=self.rest, contacts_wanted=contacts_wanted
         )
 
     async def _ice_servers(self, request: RestRequest) -> IceServers:
@@ -318,6 +347,7 @@ class Hub:
         await check_not_persistent(self.book_redis)
         await self.discovery.ping()
         await self.calls.start()
+        await self.presence.start()
         self.events.swept()
 
     def application(self) -> web.Application:
@@ -332,6 +362,7 @@ class Hub:
     async def close(self) -> None:
         """End sockets, calls' writers and connections, in that order."""
         await self.sockets.close()
+        await self.presence.close()
         await self.calls.close()
         await self.events.close()
         await self.discovery.close()

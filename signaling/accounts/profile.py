@@ -1,27 +1,37 @@
 """The user's own account: look at it, change its settings, delete it."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 from msgspec import UNSET
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from signaling.accounts.events import AccountEvents
 from signaling.gateway.request import Session
 from signaling.storage.sql import Database
-from signaling.storage.tables import accounts, devices
+from signaling.storage.tables import accounts, devices, presence_exceptions
 from signaling.wire.errors import ErrorCode, Refused
-from signaling.wire.rest import Account, ChangeSettings, WhoCanCall
+from signaling.wire.rest import Account, ChangeSettings, LastSeenRule, LastSeenTo, OnlineRule, OnlineTo, WhoCanCall
 
 
 class ProfileService:
-    """One user's own account."""
+    """One user's own account.
 
-    def __init__(self, *, database: Database, events: AccountEvents) -> None:
+    Args:
+        presence_changed: called after who may see online or last seen was changed; the answer waits for it.
+    """
+
+    def __init__(self, *, database: Database, events: AccountEvents, presence_changed: Callable[[str], Awaitable[None]]) -> None:
         self._database = database
         self._events = events
+        self._presence_changed = presence_changed
 
     async def get(self, session: Session) -> Account:
         """The account."""
         async with self._database.begin() as connection:
             row = (await connection.execute(select(accounts).where(accounts.c.id == session.account))).first()
+            exceptions = await _exceptions(connection, session.account)
         if row is None:
             raise Refused(ErrorCode.UNAUTHENTICATED)
         return Account(
@@ -32,16 +42,36 @@ class ProfileService:
             created_at=row.created_at,
             policy_version=row.policy_version,
             who_can_call=WhoCanCall(row.who_can_call),
+            last_seen=LastSeenRule(LastSeenTo(row.last_seen_to), exceptions["last_seen"]),
+            online=OnlineRule(OnlineTo(row.online_to), exceptions["online"]),
+            always_relay=row.always_relay,
         )
 
     async def change_settings(self, session: Session, body: ChangeSettings) -> Account:
         """Change settings; they hold at once."""
+        values: dict[str, Any] = {}
+        excepted: dict[str, list[str]] = {}
         if body.who_can_call is not UNSET:
+            values["who_can_call"] = body.who_can_call
+        if body.always_relay is not UNSET:
+            values["always_relay"] = body.always_relay
+        if body.last_seen is not UNSET:
+            values["last_seen_to"] = body.last_seen.to
+            if body.last_seen.excepted is not UNSET:
+                excepted["last_seen"] = body.last_seen.excepted
+        if body.online is not UNSET:
+            values["online_to"] = body.online.to
+            if body.online.excepted is not UNSET:
+                excepted["online"] = body.online.excepted
+        if values:
             async with self._database.begin() as connection:
-                await connection.execute(
-                    update(accounts).where(accounts.c.id == session.account).values(who_can_call=body.who_can_call)
-                )
-            self._events.settings_changed(session.account)
+                await connection.execute(update(accounts).where(accounts.c.id == session.account).values(**values))
+                for setting, others in excepted.items():
+                    await _except(connection, session.account, setting, others)
+            if body.who_can_call is not UNSET:
+                self._events.settings_changed(session.account)
+            if body.last_seen is not UNSET or body.online is not UNSET:
+                await self._presence_changed(session.account)
         return await self.get(session)
 
     async def delete(self, session: Session) -> None:
@@ -59,3 +89,23 @@ class ProfileService:
         if token is not None:
             self._events.devices_removed(session.account, ids)
             self._events.account_deleted(session.account, token)
+
+
+async def _exceptions(connection: AsyncConnection, account: str) -> dict[str, list[str]]:
+    """Lists of exceptions by setting."""
+    columns = presence_exceptions.c
+    query = select(columns.setting, columns.excepted).where(columns.account == account).order_by(columns.excepted)
+    found: dict[str, list[str]] = {"last_seen": [], "online": []}
+    for row in await connection.execute(query):
+        found[row.setting].append(row.excepted)
+    return found
+
+
+async def _except(connection: AsyncConnection, account: str, setting: str, others: list[str]) -> None:
+    """Replace a list. Accounts that do not exist (any more) are left out."""
+    columns = presence_exceptions.c
+    await connection.execute(delete(presence_exceptions).where(columns.account == account, columns.setting == setting))
+    existing = await connection.execute(select(accounts.c.id).where(accounts.c.id.in_(others), accounts.c.id != account))
+    rows = [{"account": account, "setting": setting, "excepted": row.id} for row in existing]
+    if rows:
+        await connection.execute(insert(presence_exceptions), rows)

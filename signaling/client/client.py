@@ -54,6 +54,9 @@ from signaling.wire.messages import (
     DevicesChanged,
     LinkClaimed,
     Peer,
+    Presence,
+    PresenceChanged,
+    PresenceWatch,
     Reason,
     Request,
     ServerMessage,
@@ -62,10 +65,12 @@ from signaling.wire.messages import (
 )
 from signaling.wire.rest import (
     MAX_EVALUATIONS,
+    Account,
     ApproveLink,
     CallRecord,
     ChangeConsent,
     ChangeContacts,
+    ChangeSettings,
     Channel,
     ClaimLink,
     CreateAccount,
@@ -167,6 +172,8 @@ class Client:
         """Calls that ring here."""
         self.matches: dict[str, str] = {}
         """Accounts of contacts, by discovery token, as the hub told."""
+        self.presences: dict[str, Presence] = {}
+        """What the hub shows of the accounts that are watched, by account."""
         self.revoked = asyncio.Event()
         """Set when the hub does not know this device's session any more."""
         self._news = asyncio.Condition()
@@ -179,6 +186,7 @@ class Client:
         self._inbox: asyncio.Queue[ServerMessage] = asyncio.Queue()
         self._worker: asyncio.Task[None] | None = None
         self._claimed: set[str] = set()
+        self._watched: list[str] = []
         self._link: tuple[DeviceLink, str] | None = None
 
     async def __aenter__(self) -> "Client":
@@ -369,6 +377,30 @@ class Client:
             await self._news.wait_for(lambda: token in self.matches)
         return self.matches[token]
 
+    # --- presence and settings (P16) -------------------------------------------------------------------------------------------
+
+    async def watch(self, *accounts: str) -> None:
+        """Be told of the presence of these accounts, and of no others, in ``presences``; also after a lost connection. Raises ``ClientError``."""
+        self._watched = list(accounts)
+        self.presences = {account: seen for account, seen in self.presences.items() if account in accounts}
+        await self._request(PresenceWatch, accounts=self._watched)
+
+    async def sees(self, account: str, wanted: Callable[[Presence], bool], timeout: float = 20.0) -> Presence:
+        """Wait until a watched account is seen as wanted."""
+        async with asyncio.timeout(timeout), self._news:
+            await self._news.wait_for(lambda: account in self.presences and wanted(self.presences[account]))
+        return self.presences[account]
+
+    async def presence_of(self, account: str) -> Presence:
+        """What may be seen of an account now. Raises ``ClientError``."""
+        presence: Presence = await self._ask("presence.get", session=True, account=account)
+        return presence
+
+    async def change_settings(self, change: ChangeSettings) -> Account:
+        """Change settings of the account; answers it as it is then. Raises ``ClientError``."""
+        account: Account = await self._ask("settings.change", change, session=True)
+        return account
+
     def safety_number(self, account: str) -> str:
         """60 digits to compare with another account. Raises ``LookupError`` before its identity key is known."""
         pin, own = self._security.pins[account], self._profile().certificate
@@ -503,7 +535,13 @@ class Client:
     async def _take(self, message: ServerMessage) -> None:
         match message:
             case Sync():
+                if self._watched:
+                    await self._request(PresenceWatch, accounts=self._watched)
                 await self._sync(message)
+            case PresenceChanged():
+                async with self._news:
+                    self.presences |= {seen.account: seen for seen in message.presences if seen.account in self._watched}
+                    self._news.notify_all()
             case CallIncoming():
                 await self._incoming(message.call, message.peer, message.payload)
             case CallRings():

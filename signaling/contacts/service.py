@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import UNSET
@@ -143,6 +143,14 @@ class ContactService:
     async def is_contact(self, owner: str, token: str) -> bool:
         """Whether ``owner``'s book holds the number behind ``token``."""
         return owner not in self._owed and await self._store.holds(owner, token)
+
+    async def tokens_in_book(self, owner: str, tokens: Sequence[str]) -> frozenset[str]:
+        """Those of the tokens that ``owner``'s book holds."""
+        return frozenset() if owner in self._owed else await self._store.held(owner, tokens)
+
+    async def holders_among(self, token: str, accounts: Sequence[str]) -> frozenset[str]:
+        """Those of the accounts whose book holds ``token``."""
+        return await self._store.holders_among(token, [account for account in accounts if account not in self._owed])
 
     async def holders_of(self, token: str) -> frozenset[str]:
         """Accounts whose book holds ``token``: those to tell when that account's devices change."""

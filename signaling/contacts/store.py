@@ -4,7 +4,7 @@
 later joiner is found (P08). Neither holds a name or a number that the server could read.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -112,6 +112,19 @@ class ContactStore:
     async def holds(self, account: str, token: str) -> bool:
         """Whether a user's book holds a token."""
         return bool(await self._redis.hexists(f"book:{account}", token))
+
+    async def held(self, account: str, tokens: Sequence[str]) -> frozenset[str]:
+        """Those of the tokens that a user's book holds."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for token in tokens:
+                pipe.hexists(f"book:{account}", token)
+            answers = await pipe.execute() if tokens else []
+        return frozenset(token for token, held in zip(tokens, answers, strict=True) if held)
+
+    async def holders_among(self, token: str, accounts: Sequence[str]) -> frozenset[str]:
+        """Those of the accounts whose book holds a token."""
+        answers: Any = await self._redis.smismember(f"holders:{token}", list(accounts)) if accounts else []
+        return frozenset(account for account, holds in zip(accounts, answers, strict=True) if holds)
 
     async def holders(self, token: str) -> frozenset[str]:
         """Accounts whose book holds a token."""

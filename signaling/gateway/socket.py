@@ -28,6 +28,7 @@ from signaling.wire.messages import (
     Error,
     Hello,
     Ok,
+    PresenceWatch,
     ServerMessage,
     Sync,
 )
@@ -59,6 +60,19 @@ class Calls(Protocol):
 
     def detach(self, session: Session) -> None:
         """The device has lost its socket."""
+
+
+class Presence(Protocol):
+    """What the gateway needs of presence (``presence/service.py``)."""
+
+    def attached(self, session: Session) -> None:
+        """A device has a socket."""
+
+    def detached(self, session: Session) -> None:
+        """A device lost its socket."""
+
+    def submit(self, session: Session, message: PresenceWatch, reply: Callable[[ServerMessage], object]) -> None:
+        """Do one request; ``reply`` is called with its answer. Raises ``Refused``."""
 
 
 def error_message(refused: Refused, re: int | None) -> Error:
@@ -148,12 +162,14 @@ class SocketGateway:
         *,
         sessions: Sessions,
         calls: Calls,
+        presence: Presence,
         rest: RestGateway,
         contacts_wanted: Callable[[str], Awaitable[bool]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sessions = sessions
         self._calls = calls
+        self._presence = presence
         self._rest = rest
         self._contacts_wanted = contacts_wanted
         self._clock = clock
@@ -270,6 +286,7 @@ class SocketGateway:
         if before is not None:
             before.close(CloseCode.REPLACED)
         try:
+            self._presence.attached(session)
             if await self._sync(connection):
                 await self._receive(connection, ws)
             await connection.finished()
@@ -282,6 +299,7 @@ class SocketGateway:
                     if not own:
                         del self._accounts[session.account]
                 self._calls.detach(session)
+                self._presence.detached(session)
 
     async def _sync(self, connection: Connection) -> bool:
         session = connection.session
@@ -323,7 +341,12 @@ class SocketGateway:
                 send(error_message(Refused(ErrorCode.WRONG_STAGE, "this connection said `hello` already"), message.id))
             else:
                 try:
-                    submit(session, message, send)
+                    if isinstance(message, PresenceWatch):
+                        self._presence.submit(session, message, send)
+                    else:
+                        submit(session, message, send)
+                except Refused as refused:
+                    send(error_message(refused, message.id))
                 except Exception as error:
                     log.error("submit: defect %s", type(error).__name__, exc_info=frames_only(error))
                     send(error_message(Refused(ErrorCode.INTERNAL), message.id))

@@ -18,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 metadata: Final = MetaData(
@@ -39,7 +40,19 @@ accounts: Final = Table(
     Column("discovery_token", String(86), nullable=False, unique=True),  # OPRF output of the phone number
     Column("policy_version", String(32), nullable=False),  # the policy version that was acknowledged (P04)
     Column("who_can_call", String(16), nullable=False),
+    Column("last_seen_to", String(20), nullable=False, server_default="contacts"),
+    Column("online_to", String(20), nullable=False, server_default="same_as_last_seen"),
+    Column("always_relay", Boolean, nullable=False, server_default=false()),
     Column("created_at", BigInteger, nullable=False),
+)
+
+presence_exceptions: Final = Table(
+    "presence_exceptions",
+    metadata,
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("setting", String(10), primary_key=True),  # last_seen or online
+    Column("excepted", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Index("ix_presence_exceptions_excepted", "excepted"),
 )
 
 devices: Final = Table(

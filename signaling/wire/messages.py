@@ -21,6 +21,7 @@ from signaling.wire.ids import (
     DeviceId,
     DiscoveryToken,
     LinkId,
+    Millis,
     RequestId,
     Sealed,
     Token,
@@ -43,6 +44,10 @@ CONNECT_TIMEOUT: Final = 20.0
 
 RETURN_TIMEOUT: Final = 60.0
 """Seconds that a party of a connected call may be without a socket before the call is ``lost``. Media may go on meanwhile."""
+
+
+MAX_WATCHED: Final = 500
+"""Accounts whose presence one device may watch at a time."""
 
 
 class CloseCode:
@@ -164,8 +169,24 @@ class CallSignal(Request, frozen=True, tag="call.signal"):
     payload: Sealed
 
 
+class PresenceWatch(Request, frozen=True, tag="presence.watch"):
+    """Watch these accounts from now on, and no others (P16). Answered by ``ok`` and then ``presence.changed`` with all of them."""
+
+    accounts: Annotated[list[AccountId], Meta(max_length=MAX_WATCHED)]
+
+
 ClientMessage = (
-    Hello | CallInvite | CallRinging | CallAccept | CallDecline | CallBusy | CallConnected | CallFailed | CallHangup | CallSignal
+    Hello
+    | CallInvite
+    | CallRinging
+    | CallAccept
+    | CallDecline
+    | CallBusy
+    | CallConnected
+    | CallFailed
+    | CallHangup
+    | CallSignal
+    | PresenceWatch
 )
 """Everything that a client may send."""
 
@@ -315,6 +336,21 @@ class DevicesChanged(Message, frozen=True, tag="devices.changed"):
     account: AccountId
 
 
+class Presence(Struct, frozen=True, omit_defaults=True):
+    """What the asking account may see of another. What is absent is hidden, or not known: the two look alike."""
+
+    account: AccountId
+    online: bool | UnsetType = UNSET
+    last_seen: Millis | UnsetType = UNSET
+    """When the account was last connected, rounded down to the minute. Absent while ``online`` is true."""
+
+
+class PresenceChanged(Message, frozen=True, tag="presence.changed"):
+    """Watched accounts as they may be seen now, each in place of what was told of it before."""
+
+    presences: list[Presence]
+
+
 class LinkClaimed(Message, frozen=True, tag="link.claimed"):
     """A new device typed or scanned the code that this device shows."""
 
@@ -335,5 +371,6 @@ ServerMessage = (
     | ContactsWanted
     | DevicesChanged
     | LinkClaimed
+    | PresenceChanged
 )
 """Everything that the hub may send."""

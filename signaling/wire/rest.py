@@ -24,7 +24,7 @@ from signaling.wire.ids import (
     Sealed,
     Token,
 )
-from signaling.wire.messages import ContactMatch, Reason
+from signaling.wire.messages import ContactMatch, Presence, Reason
 
 MAX_BODY: Final = 1_048_576
 """Bytes of one request body."""
@@ -164,6 +164,45 @@ class WhoCanCall(StrEnum):
     NOBODY = "nobody"
 
 
+class LastSeenTo(StrEnum):
+    """Who sees when this account was last connected (P16). ``contacts``: the people in *its* address book."""
+
+    EVERYONE = "everyone"
+    CONTACTS = "contacts"
+    CONTACTS_EXCEPT = "contacts_except"
+    NOBODY = "nobody"
+
+
+class OnlineTo(StrEnum):
+    """Who sees whether this account is connected now (P16)."""
+
+    EVERYONE = "everyone"
+    CONTACTS = "contacts"
+    CONTACTS_EXCEPT = "contacts_except"
+    NOBODY = "nobody"
+    SAME_AS_LAST_SEEN = "same_as_last_seen"
+
+
+MAX_EXCEPTED: Final = 500
+"""Accounts on one list of exceptions."""
+
+Excepted = Annotated[list[AccountId], Meta(max_length=MAX_EXCEPTED)]
+
+
+class LastSeenRule(Struct, frozen=True, omit_defaults=True):
+    """Who sees last seen. ``excepted`` counts with ``contacts_except``; it is kept when another choice is made, until it is replaced."""
+
+    to: LastSeenTo
+    excepted: Excepted | UnsetType = UNSET
+
+
+class OnlineRule(Struct, frozen=True, omit_defaults=True):
+    """Who sees online, as ``LastSeenRule``."""
+
+    to: OnlineTo
+    excepted: Excepted | UnsetType = UNSET
+
+
 class Account(Struct, frozen=True):
     """The user's own account."""
 
@@ -174,12 +213,19 @@ class Account(Struct, frozen=True):
     created_at: Millis
     policy_version: str
     who_can_call: WhoCanCall
+    last_seen: LastSeenRule
+    online: OnlineRule
+    always_relay: bool
+    """Calls never show this account's IP address to the other side: media go through a relay only."""
 
 
 class ChangeSettings(Struct, frozen=True, omit_defaults=True):
     """Settings to change; what is left out stays."""
 
     who_can_call: WhoCanCall | UnsetType = UNSET
+    last_seen: LastSeenRule | UnsetType = UNSET
+    online: OnlineRule | UnsetType = UNSET
+    always_relay: bool | UnsetType = UNSET
 
 
 class Device(Struct, frozen=True):
@@ -528,6 +574,13 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="Devices of an account that one may call, or is in a call with",
         answer=AccountDevices,
         errors=(_E.NOT_FOUND,),
+    ),
+    Endpoint(
+        id="presence.get",
+        method="GET",
+        path="/v1/accounts/{account}/presence",
+        summary="What one may see of another account's presence; one that may not be seen and one that does not exist look alike",
+        answer=Presence,
     ),
     Endpoint(
         id="links.open",

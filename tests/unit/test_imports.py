@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FEATURES = ("accounts", "calls", "contacts", "privacy")
+FEATURES = ("accounts", "calls", "contacts", "presence", "privacy")
 PURE = (
-    "calls/machine.py", "calls/policy.py", "accounts/rules.py", "accounts/certificates.py", "contacts/oprf.py",
+    "calls/machine.py", "calls/policy.py", "presence/rules.py", "accounts/rules.py", "accounts/certificates.py", "contacts/oprf.py",
     "gateway/rate.py", "gateway/origin.py",
 )  # fmt: skip
 IO = ("aiohttp", "asyncio", "redis", "sqlalchemy", "socket", "time", "random", "secrets", "os", "pathlib", "subprocess")

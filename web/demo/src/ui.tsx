@@ -126,9 +126,9 @@ export function Confirmed({ label, name, question, yes, action }: ConfirmedProps
   );
 }
 
-export function Avatar({ name, big }: { name: string; big?: boolean }) {
+export function Avatar({ name, big, online }: { name: string; big?: boolean; online?: boolean }) {
   const letters = name.split(/\s+/u).filter(Boolean).slice(0, 2).map((word) => [...word][0] ?? "").join("").toUpperCase();
-  return <span class={big ? "avatar big" : "avatar"} aria-hidden="true">{/\p{L}/u.test(letters) ? letters : "#"}</span>;
+  return <span class={`avatar${big ? " big" : ""}${online ? " online" : ""}`} aria-hidden="true">{/\p{L}/u.test(letters) ? letters : "#"}</span>;
 }
 
 /** Milliseconds since the epoch, anew every second while `active`. */
@@ -161,6 +161,15 @@ export const nobody = "Unknown person";
 
 export function day(milliseconds: number): string {
   return new Date(milliseconds).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
+/** A whole minute of the past, as people say it: "today at 14:05". */
+export function ago(milliseconds: number, now = Date.now()): string {
+  const [then, today] = [new Date(milliseconds), new Date(now)];
+  const days = Math.round((new Date(today).setHours(0, 0, 0, 0) - new Date(then).setHours(0, 0, 0, 0)) / 86_400_000);
+  const time = then.toLocaleTimeString(undefined, { timeStyle: "short" });
+  if (days <= 0) return `today at ${time}`;
+  return days === 1 ? `yesterday at ${time}` : `on ${then.toLocaleDateString(undefined, { dateStyle: "medium" })}`;
 }
 
 export function clock(milliseconds: number): string {

@@ -3,8 +3,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 
 const root = new URL("../../../docs/", import.meta.url);
-const read = (name) => JSON.parse(readFileSync(new URL(name, root), "utf8")).components.schemas;
-const schemas = { ...read("openapi.json"), ...read("asyncapi.json") };
+const read = (name) => JSON.parse(readFileSync(new URL(name, root), "utf8"));
+const asyncapi = read("asyncapi.json");
+const schemas = { ...read("openapi.json").components.schemas, ...asyncapi.components.schemas };
 
 function type(schema) {
   if (schema.$ref) return schema.$ref.split("/").at(-1);
@@ -38,7 +39,8 @@ for (const [name, schema] of Object.entries(schemas).sort(([a], [b]) => (a < b ?
   text += "}\n\n";
   if (schema.properties.type?.enum) sent.add(name);
 }
-const requests = ["Hello", "CallInvite", "CallRinging", "CallAccept", "CallDecline", "CallBusy", "CallConnected", "CallFailed", "CallHangup", "CallSignal"];
+const last = (reference) => reference.split("/").at(-1);
+const requests = asyncapi.operations.fromClient.messages.map((one) => last(asyncapi.components.messages[last(one.$ref)].payload.$ref));
 text += `/** Everything that a client may send. */\nexport type ClientMessage = ${[...sent].filter((n) => requests.includes(n)).join(" | ")};\n\n`;
 text += `/** Everything that the hub may send. */\nexport type ServerMessage = ${[...sent].filter((n) => !requests.includes(n)).join(" | ")};\n`;
 const target = new URL("../src/wire.ts", import.meta.url);

@@ -11,7 +11,7 @@ import { Registering } from "./registration.js";
 import { RestClient } from "./rest.js";
 import { Security } from "./security.js";
 import { Socket } from "./socket.js";
-import { INITIAL, type AccountState, type ClientState, type Consent, type HistoryPage, type ParsedPhonebook, type PhonebookEntry, type UploadResult, type WhoCanCall } from "./state.js";
+import { INITIAL, type AccountState, type ClientState, type Consent, type HistoryPage, type ParsedPhonebook, type PhonebookEntry, type SettingsChange, type UploadResult } from "./state.js";
 import { Storage, type StoredDevice } from "./storage.js";
 import type * as wire from "./wire.js";
 
@@ -297,8 +297,13 @@ export class KloudTalkClient extends EventTarget {
     }
     await this.#signedOut(null);
   }
-  async changeSettings(settings: { whoCanCall?: WhoCanCall }): Promise<void> {
-    const body: wire.ChangeSettings = settings.whoCanCall === undefined ? {} : { who_can_call: settings.whoCanCall };
+  async changeSettings(settings: SettingsChange): Promise<void> {
+    const body: wire.ChangeSettings = {
+      ...(settings.whoCanCall === undefined ? {} : { who_can_call: settings.whoCanCall }),
+      ...(settings.lastSeen === undefined ? {} : { last_seen: settings.lastSeen }),
+      ...(settings.online === undefined ? {} : { online: settings.online }),
+      ...(settings.alwaysRelay === undefined ? {} : { always_relay: settings.alwaysRelay }),
+    };
     this.#core.set({ account: account(await this.#core.ask<wire.Account>("PATCH", "/v1/settings", body)) });
   }
   async deleteAccount(): Promise<void> {
@@ -325,7 +330,10 @@ export class KloudTalkClient extends EventTarget {
     await this.#contacts.restore();
     const url = `${this.#base.replace(/^http/u, "ws")}/v1/ws`;
     core.socket = new Socket(url, self.token, core.platform, {
-      connection: (connection) => { core.set({ connection }); },
+      connection: (connection) => {
+        core.set({ connection });
+        if (connection.status !== "online") this.#contacts.disconnected();
+      },
       message: (message) => { this.#hear(message); },
       stopped: (reason) => {
         if (reason === "revoked") void this.#signedOut("revoked");
@@ -343,6 +351,7 @@ export class KloudTalkClient extends EventTarget {
     switch (message.type) {
       case "sync":
         this.#core.set({ contactsWanted: message.contacts_wanted });
+        this.#contacts.connected();
         quietly(this.#refresh(message.contacts_wanted));
         break;
       case "contacts.changed": quietly(this.#contacts.changed(message)); return;
@@ -353,6 +362,7 @@ export class KloudTalkClient extends EventTarget {
       case "devices.changed":
         quietly(message.account === this.#core.self?.account ? this.refreshDevices() : this.#contacts.look(message.account));
         return;
+      case "presence.changed": this.#contacts.presenceChanged(message); return;
       case "link.claimed": quietly(this.#links.look(message.link)); return;
       default:
     }
@@ -390,7 +400,8 @@ export class KloudTalkClient extends EventTarget {
 function account(answer: wire.Account): AccountState {
   return {
     account: answer.account, phone: answer.phone, email: answer.email, createdAt: answer.created_at, policyVersion: answer.policy_version,
-    whoCanCall: answer.who_can_call,
+    whoCanCall: answer.who_can_call, alwaysRelay: answer.always_relay,
+    lastSeen: { to: answer.last_seen.to, excepted: answer.last_seen.excepted ?? [] }, online: { to: answer.online.to, excepted: answer.online.excepted ?? [] },
   };
 }
 

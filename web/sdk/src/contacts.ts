@@ -13,9 +13,13 @@ import type * as wire from "./wire.js";
 const EVALUATIONS = 500;
 const UPLOAD = 500;
 
+const WATCHED = 500;
+
 export class Contacts {
   readonly #core: Core;
   readonly #book = new Map<string, StoredEntry>();
+  readonly #presences = new Map<string, wire.Presence>();
+  #watched = "";
 
   constructor(core: Core) {
     this.#core = core;
@@ -32,13 +36,50 @@ export class Contacts {
     const blocks = new Set(this.#core.state.blocks);
     const contacts = [...this.#book.values()].map((entry): Contact => {
       const pin = entry.account === null ? undefined : this.#core.security.pin(entry.account);
+      const seen = entry.account === null ? undefined : this.#presences.get(entry.account);
       return {
         ...entry, pinned: pin !== undefined, verified: pin?.verified ?? false, identityChanged: pin?.changedTo != null,
-        blocked: entry.account !== null && blocks.has(entry.account),
+        blocked: entry.account !== null && blocks.has(entry.account), online: seen?.online ?? null, lastSeenAt: seen?.last_seen ?? null,
       };
     });
     contacts.sort((a, b) => a.name.localeCompare(b.name) || a.phone.localeCompare(b.phone));
     this.#core.set({ contacts });
+    this.#watch();
+  }
+
+  /** The connection is new: the hub knows nothing of what this device watches. */
+  connected(): void {
+    this.#watched = "";
+    this.#watch();
+  }
+
+  /** Not connected: who is online is not known. */
+  disconnected(): void {
+    if (this.#presences.size === 0) return;
+    this.#presences.clear();
+    this.show();
+  }
+
+  presenceChanged(message: wire.PresenceChanged): void {
+    for (const presence of message.presences) this.#presences.set(presence.account, presence);
+    this.show();
+  }
+
+  /** Watches the contacts that are accounts, the first of them when there are very many (P16). */
+  #watch(): void {
+    if (!(this.#core.socket?.online ?? false)) return;
+    const accounts = [...new Set(this.#core.state.contacts.flatMap((contact) => (contact.account === null ? [] : [contact.account])))].slice(0, WATCHED);
+    const list = accounts.join();
+    if (list === this.#watched) return;
+    this.#watched = list;
+    this.#core.request({ type: "presence.watch", accounts }).catch((error: unknown) => {
+      if (!(error instanceof KloudTalkError) || error.code === "network" || this.#watched !== list) return; // after the next `sync`
+      this.#core.platform.setTimeout(() => {
+        if (this.#watched !== list) return;
+        this.#watched = "";
+        this.#watch();
+      }, (error.retryAfter ?? 5) * 1000);
+    });
   }
 
   byAccount(account: string): StoredEntry | undefined {

@@ -4,6 +4,8 @@ import type { Policy, Reason, ServerInfo } from "./wire.js";
 export type { Policy, ServerInfo };
 export type Phase = "signed_out" | "registering" | "linking" | "ready";
 export type WhoCanCall = "everyone" | "contacts" | "nobody";
+export type LastSeenTo = "everyone" | "contacts" | "contacts_except" | "nobody";
+export type OnlineTo = LastSeenTo | "same_as_last_seen";
 export type EndReason = Reason;
 export type CallStage = "inviting" | "ringing" | "connecting" | "connected" | "ended";
 
@@ -24,6 +26,17 @@ export interface OpenLinkState {
 export interface AccountState {
   readonly account: string; readonly phone: string; readonly email: string; readonly createdAt: number; readonly policyVersion: string;
   readonly whoCanCall: WhoCanCall;
+  /** Who sees when this account was last connected, and who sees that it is now (P16). Who hides theirs does not see others'. */
+  readonly lastSeen: { readonly to: LastSeenTo; readonly excepted: readonly string[] };
+  readonly online: { readonly to: OnlineTo; readonly excepted: readonly string[] };
+  readonly alwaysRelay: boolean;
+}
+export interface SettingsChange {
+  readonly whoCanCall?: WhoCanCall;
+  /** `excepted`: accounts that do not see it with `contacts_except`; left out, the list stays as it is. */
+  readonly lastSeen?: { readonly to: LastSeenTo; readonly excepted?: readonly string[] };
+  readonly online?: { readonly to: OnlineTo; readonly excepted?: readonly string[] };
+  readonly alwaysRelay?: boolean;
 }
 export interface DeviceState {
   readonly device: string; readonly name: string; readonly createdAt: number; readonly current: boolean; readonly online: boolean;
@@ -34,6 +47,10 @@ export interface Consent { readonly purpose: "phonebook"; readonly granted: bool
 export interface Contact {
   readonly token: string; readonly name: string; readonly phone: string; readonly account: string | null;
   readonly pinned: boolean; readonly verified: boolean; readonly identityChanged: boolean; readonly blocked: boolean;
+  /** Connected now; null when it is hidden or not known. */
+  readonly online: boolean | null;
+  /** When last connected, a whole minute; null when it is hidden or not known, and while `online`. */
+  readonly lastSeenAt: number | null;
 }
 export interface PhonebookEntry { readonly name: string; readonly phone: string }
 export interface ParsedPhonebook {

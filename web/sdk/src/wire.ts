@@ -13,6 +13,9 @@ export interface Account {
   readonly created_at: number;
   readonly policy_version: string;
   readonly who_can_call: WhoCanCall;
+  readonly last_seen: LastSeenRule;
+  readonly online: OnlineRule;
+  readonly always_relay: boolean;
 }
 
 /** The devices of an account that one may call, with what proves whose they are. */
@@ -257,6 +260,9 @@ export interface ChangeContacts {
 /** Settings to change; what is left out stays. */
 export interface ChangeSettings {
   readonly who_can_call?: WhoCanCall;
+  readonly last_seen?: LastSeenRule;
+  readonly online?: OnlineRule;
+  readonly always_relay?: boolean;
 }
 
 /** Where a code is sent. */
@@ -439,6 +445,15 @@ export interface IceServers {
   readonly expires_in: number;
 }
 
+/** Who sees last seen. `excepted` counts with `contacts_except`; it is kept when another choice is made, until it is replaced. */
+export interface LastSeenRule {
+  readonly to: LastSeenTo;
+  readonly excepted?: readonly string[];
+}
+
+/** Who sees when this account was last connected (P16). `contacts`: the people in *its* address book. */
+export type LastSeenTo = "contacts" | "contacts_except" | "everyone" | "nobody";
+
 /** A new device typed or scanned the code that this device shows. */
 export interface LinkClaimed {
   readonly type: "link.claimed";
@@ -474,6 +489,15 @@ export interface Ok {
   readonly stage?: Stage;
 }
 
+/** Who sees online, as `LastSeenRule`. */
+export interface OnlineRule {
+  readonly to: OnlineTo;
+  readonly excepted?: readonly string[];
+}
+
+/** Who sees whether this account is connected now (P16). */
+export type OnlineTo = "contacts" | "contacts_except" | "everyone" | "nobody" | "same_as_last_seen";
+
 /** The other side of a call, as far as the hub may show it to this device. */
 export interface Peer {
   /** account: 128 bits, base64url */
@@ -489,6 +513,29 @@ export interface Peer {
 export interface Policy {
   readonly version: string;
   readonly text: string;
+}
+
+/** What the asking account may see of another. What is absent is hidden, or not known: the two look alike. */
+export interface Presence {
+  /** account: 128 bits, base64url */
+  readonly account: string;
+  readonly online?: boolean;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly last_seen?: number;
+}
+
+/** Watched accounts as they may be seen now, each in place of what was told of it before. */
+export interface PresenceChanged {
+  readonly type: "presence.changed";
+  readonly presences: readonly Presence[];
+}
+
+/** Watch these accounts from now on, and no others (P16). Answered by `ok` and then `presence.changed` with all of them. */
+export interface PresenceWatch {
+  readonly type: "presence.watch";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  readonly accounts: readonly string[];
 }
 
 /** Purposes that need a consent of their own (P21). */
@@ -587,7 +634,7 @@ export interface VerifyCode {
 export type WhoCanCall = "contacts" | "everyone" | "nobody";
 
 /** Everything that a client may send. */
-export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallRinging | CallSignal | Hello;
+export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallRinging | CallSignal | Hello | PresenceWatch;
 
 /** Everything that the hub may send. */
-export type ServerMessage = CallAnswered | CallEnded | CallIncoming | CallRings | CallSignalled | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | Sync;
+export type ServerMessage = CallAnswered | CallEnded | CallIncoming | CallRings | CallSignalled | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | Sync;

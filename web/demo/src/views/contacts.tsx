@@ -2,7 +2,7 @@ import { parsePhonebook, type Contact, type ParsedPhonebook, type PhonebookEntry
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { countryOf, CountrySelect, likelyCountry } from "../countries";
 import { Icon } from "../icons";
-import { Avatar, Confirmed, Failure, Field, Modal, Title, useAction, useLoaded, useTalk } from "../ui";
+import { ago, Avatar, Confirmed, Failure, Field, Modal, Title, useAction, useLoaded, useTalk } from "../ui";
 
 /** Rows drawn at first: a phonebook of thousands would make the page slow. */
 const PAGE = 200;
@@ -77,11 +77,11 @@ function Row({ contact, call }: { contact: Contact; call: (() => void) | null })
   const [open, setOpen] = useState(false);
   return (
     <li>
-      <Avatar name={contact.name} />
+      <Avatar name={contact.name} online={contact.online === true} />
       <button type="button" class="plain grow person" onClick={() => setOpen(true)}>
         <span>
           <strong><span class="visually-hidden">About </span>{contact.name}</strong>{" "}
-          <span class="soft small">{contact.phone}</span>
+          <span class="soft small">{presence(contact) ?? contact.phone}</span>
         </span>
       </button>
       {contact.verified ? <span class="badge"><Icon name="shield" />Verified</span> : null}
@@ -93,6 +93,12 @@ function Row({ contact, call }: { contact: Contact; call: (() => void) | null })
   );
 }
 
+/** "Online", when last seen, or null when neither is shown. */
+function presence(contact: Contact): string | null {
+  if (contact.online === true) return "Online";
+  return contact.lastSeenAt === null ? (contact.online === false ? "Offline" : null) : `Last seen ${ago(contact.lastSeenAt)}`;
+}
+
 function About({ contact, close }: { contact: Contact; close: () => void }) {
   const { client } = useTalk();
   const { account } = contact;
@@ -102,7 +108,7 @@ function About({ contact, close }: { contact: Contact; close: () => void }) {
     <Modal label={contact.name} kind="sheet" onCancel={close}>
       <div class="card stack">
         <h2>{contact.name}</h2>
-        <p class="soft">{contact.phone}</p>
+        <p class="soft">{contact.phone}{presence(contact) === null ? "" : ` · ${presence(contact)}`}</p>
         {account !== null ? (
           <>
             <h3>Safety number</h3>

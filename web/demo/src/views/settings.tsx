@@ -2,6 +2,7 @@ import type { AccountState } from "@kloudtalk/sdk";
 import { useEffect, useState } from "preact/hooks";
 import { Icon } from "../icons";
 import { Confirmed, day, Failure, Field, Modal, Title, useAction, useTalk } from "../ui";
+import { PresenceSettings } from "./presence";
 
 const WHO: { value: AccountState["whoCanCall"]; label: string }[] = [
   { value: "everyone", label: "Everyone who has my number" },
@@ -53,6 +54,7 @@ export function Settings() {
         ) : null}
         <p><a href="#/policy">Privacy policy</a></p>
       </section>
+      <PresenceSettings />
       <Devices />
       <Blocked />
       <section class="card stack" aria-labelledby="leave">
