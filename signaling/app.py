@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import signaling.accounts.api
 import signaling.calls.api
+import signaling.calls.relays
 import signaling.contacts.api
 import signaling.presence.api
 import signaling.privacy.api
@@ -35,6 +36,7 @@ from signaling.accounts.registration import RegistrationService
 from signaling.accounts.registration_store import RegistrationStore
 from signaling.accounts.sessions import Sessions
 from signaling.calls.history import History
+from signaling.calls.relays import RelayService
 from signaling.calls.service import CallService
 from signaling.contacts.discovery import Discovery
 from signaling.contacts.service import ContactService
@@ -265,6 +267,7 @@ class Hub:
             bus=RedisBus(redis),
             send=lambda device, message: self.sockets.send(device, message),
         )
+        self.relays = RelayService(redis=redis, party=calls.party, send=lambda device, message: self.sockets.send(device, message))
         registration = RegistrationService(
             database=database,
             store=RegistrationStore(redis, pepper),
@@ -302,6 +305,7 @@ class Hub:
                 consents, server_name=settings.server_name, policy_version=settings.policy_version, policy_file=settings.policy_file
             ),
             **signaling.calls.api.handlers(self.history),
+            **signaling.calls.relays.handlers(self.relays),
             "ice.servers": self._ice_servers,
         }
         self.rest = RestGateway(
@@ -338,7 +342,7 @@ class Hub:
             else IceServer(urls=list(s.urls), username=s.username, credential=s.credential)
             for s in servers
         ]
-        return IceServers(ice_servers=wire, expires_in=float(settings.turn_lifetime))
+        return IceServers(ice_servers=wire, expires_in=float(settings.turn_lifetime), relay=await self.relays.available())
 
     async def start(self) -> None:
         """Check the stores and take up the calls that live in Redis. Raises when a store must not be used (P07) or does not answer."""
@@ -348,6 +352,7 @@ class Hub:
         await self.discovery.ping()
         await self.calls.start()
         await self.presence.start()
+        self.relays.start()
         self.events.swept()
 
     def application(self) -> web.Application:
@@ -363,6 +368,7 @@ class Hub:
         """End sockets, calls' writers and connections, in that order."""
         await self.sockets.close()
         await self.presence.close()
+        await self.relays.close()
         await self.calls.close()
         await self.events.close()
         await self.discovery.close()

@@ -28,13 +28,19 @@ def parser() -> argparse.ArgumentParser:
             "serve",
             "run the whole service on this machine",
             "Runs everything that is not configured to run elsewhere: two embedded Valkeys (live state, address books), the "
-            "key-holder and the hub. Needs no configuration; keeps all data in one folder. Ctrl-C or SIGTERM ends all of it.",
+            "key-holder, a relay and the hub. Needs no configuration; keeps all data in one folder. Ctrl-C or SIGTERM ends all of it.",
         ),
         ("hub", "run one hub", "Runs one hub; redis_url, address_book_redis_url, keyholder_url and keyholder_secret must be set."),
         (
             "keyholder",
             "run the key-holder",
             "Runs the process that alone holds the discovery key; keyholder_url says where it listens.",
+        ),
+        (
+            "relay",
+            "run a relay",
+            "Runs one relay, which carries encrypted media for calls that no other way gets through; redis_url must be set. Hubs find it "
+            "there, and several share the calls. SIGTERM has its calls move to another relay, then ends it.",
         ),
         ("check", "validate settings and reach every configured store", "Prints one line per thing; exits with 1 if any failed."),
     ):
@@ -72,7 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         return 0 if asyncio.run(run_checks(settings)) else 1
     try:
-        uvloop.run(_hub(settings) if options.command == "hub" else _keyholder(settings))
+        commands = {"hub": _hub, "keyholder": _keyholder, "relay": _relay}
+        uvloop.run(commands[options.command](settings))
     except KeyboardInterrupt:
         return 0
     except Exception as error:
@@ -84,7 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
 def set_levels(level: str) -> None:
     """Our own log at ``level``; libraries at warnings, whatever is set: below that they log requests, addresses and SQL parameters."""
     logging.getLogger().setLevel(logging.WARNING)
-    logging.getLogger("signaling").setLevel(level.upper())
+    for ours in ("signaling", "media"):
+        logging.getLogger(ours).setLevel(level.upper())
 
 
 async def _hub(settings: Settings) -> None:
@@ -105,4 +113,21 @@ async def _keyholder(settings: Settings) -> None:
         key_file=settings.data_dir / "discovery.key",
         budget=settings.discovery_budget,
         refill_per_day=settings.discovery_refill_per_day,
+    )
+
+
+async def _relay(settings: Settings) -> None:
+    from media.options import RelayOptions, parse_ports
+    from media.process import run_relay
+
+    if settings.redis_url is None:
+        raise ValueError("redis_url is needed")
+    await run_relay(
+        RelayOptions(
+            redis_url=settings.redis_url,
+            addresses=settings.relay_addresses,
+            ports=parse_ports(settings.relay_ports),
+            capacity=settings.relay_capacity,
+            bandwidth=settings.relay_bandwidth,
+        )
     )

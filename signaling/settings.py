@@ -70,4 +70,25 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     turn_secret: Annotated[str | None, Meta(description="coturn's static-auth-secret; needed with turn_urls.")] = None
     turn_lifetime: Annotated[int, Meta(ge=60, description="Seconds for which a TURN credential holds.")] = 43_200
 
+    relay: Annotated[bool, Meta(description="Whether `serve` starts a relay for calls that no other way gets through.")] = True
+    relay_addresses: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="IP addresses that the relay listens on, each `IP` or, on a cloud host behind a one-to-one NAT, `IP=PUBLIC`; "
+            "none: every address of the machine."
+        ),
+    ] = ()
+    relay_ports: Annotated[
+        str,
+        Meta(
+            pattern=r"^[0-9]{1,5}(-[0-9]{1,5})?\Z",
+            description="UDP ports `FIRST-LAST` for relays: each takes one of them for all its calls; open them in the firewall.",
+        ),
+    ] = "8441-8456"
+    relay_capacity: Annotated[int, Meta(ge=1, le=50_000, description="Calls that one relay carries at a time.")] = 1_000
+    relay_bandwidth: Annotated[
+        int,
+        Meta(ge=8_000, description="Bytes a second that one device may send through the relay; a voice call needs about 8,000."),
+    ] = 64_000
+
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is logged.")] = "info"

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from media.options import parse_address, parse_ports
 from signaling.settings import Settings
 
 PREFIX: Final = "KLOUDTALK_"
@@ -82,6 +83,15 @@ def check(settings: Settings) -> None:
     for origin in settings.origins:
         if not origin.startswith(("https://", "http://")) or origin.endswith("/"):
             raise SettingsError("origins: an origin is scheme://host[:port], without a path")
+    try:
+        for address in settings.relay_addresses:
+            parse_address(address)
+    except ValueError as error:
+        raise SettingsError(f"relay_addresses: {error}") from None
+    try:
+        parse_ports(settings.relay_ports)
+    except ValueError as error:
+        raise SettingsError(f"relay_ports: {error}") from None
     url = settings.database_url
     if url is not None and not url.startswith(("sqlite+aiosqlite:", "postgresql+asyncpg:")):
         raise SettingsError("database_url: starts with sqlite+aiosqlite: or postgresql+asyncpg:")

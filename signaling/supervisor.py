@@ -1,4 +1,6 @@
-"""``kloudtalk serve``: starts what is not configured elsewhere (two Valkeys, the key-holder), then the hub, and ends all together."""
+"""``kloudtalk serve``: starts what is not configured elsewhere (two Valkeys, the key-holder), then the hub and a relay, and ends all
+together. The relay is the one that may fail: calls go on without it, and it is started again.
+"""
 
 import fcntl
 import os
@@ -20,6 +22,10 @@ from signaling.storage.embedded import EmbeddedStoreError, EmbeddedValkey, dying
 
 _START_TIMEOUT: Final = 30.0
 _STOP_TIMEOUT: Final = 15.0
+_RELAY_WAITS: Final = (1.0, 5.0, 15.0, 60.0)
+"""Seconds until a relay that ended is started again: the first time, the second, and so on."""
+_RELAY_RAN: Final = 120.0
+"""Seconds after which a relay that ends is taken to have worked."""
 
 
 class ServeError(RuntimeError):
@@ -33,6 +39,11 @@ class Supervisor:
         self._settings = settings
         self._valkeys: list[tuple[str, EmbeddedValkey]] = []
         self._children: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._relay: subprocess.Popen[bytes] | None = None
+        self._relay_failures = 0
+        self._relay_at = 0.0
+        """When the relay started, or is to be started again, on the clock of ``time.monotonic``."""
+        self._running = settings
         self._stop_asked = False
         self._lock: IO[str] | None = None
 
@@ -52,7 +63,8 @@ class Supervisor:
             self._start()
             died = None
             while not self._stop_asked and (died := self._dead()) is None:
-                ready, _, _ = select.select([wake_read], [], [], 5.0)
+                self._tend_relay()
+                ready, _, _ = select.select([wake_read], [], [], 1.0 if self._relay is None else 5.0)
                 if ready:
                     os.read(wake_read, 512)
             if died is not None:
@@ -97,6 +109,28 @@ class Supervisor:
             self._wait_for(path)
         hub = self._spawn("hub", "hub", settings, stdout=subprocess.PIPE)
         self._relay_output(hub)
+        self._running = settings
+
+    def _tend_relay(self) -> None:
+        """Start the relay, and start it again when it ended."""
+        now = time.monotonic()
+        if not self._settings.relay:
+            return
+        if self._relay is None:
+            if now >= self._relay_at:
+                self._relay = self._popen("relay", self._running, stdout=subprocess.DEVNULL)
+                self._relay_at = now
+        elif self._relay.poll() is not None:
+            if now - self._relay_at > _RELAY_RAN:
+                self._relay_failures = 0
+            wait = _RELAY_WAITS[min(self._relay_failures, len(_RELAY_WAITS) - 1)]
+            print(
+                f"kloudtalk: the relay ended (status {self._relay.returncode}); calls go on without it. Starting it again in {wait:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+            self._relay_failures += 1
+            self._relay, self._relay_at = None, now + wait
 
     def _valkey(self, name: str, folder: Path, *, persistent: bool) -> str:
         valkey = EmbeddedValkey(folder, persistent=persistent)
@@ -105,8 +139,13 @@ class Supervisor:
         return valkey.url
 
     def _spawn(self, name: str, command: str, settings: Settings, stdout: int | None = None) -> subprocess.Popen[bytes]:
+        child = self._popen(command, settings, stdout)
+        self._children.append((name, child))
+        return child
+
+    def _popen(self, command: str, settings: Settings, stdout: int | None = None) -> subprocess.Popen[bytes]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("KLOUDTALK_")} | to_environment(settings)
-        child = subprocess.Popen(  # noqa: S603 - our own module
+        return subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-m", "signaling", command],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -114,8 +153,6 @@ class Supervisor:
             preexec_fn=dying_with_parent(),
             start_new_session=True,  # Ctrl-C goes to us; we end the children in order
         )
-        self._children.append((name, child))
-        return child
 
     def _wait_for(self, path: Path) -> None:
         deadline = time.monotonic() + _START_TIMEOUT
@@ -157,8 +194,9 @@ class Supervisor:
         return None
 
     def _stop(self) -> None:
-        """End the hub first, then what it uses."""
-        for name, child in reversed(self._children):
+        """End the relay first, while the hub can tell its calls, then the hub, then what it uses."""
+        children = [*self._children, *([] if self._relay is None else [("relay", self._relay)])]
+        for name, child in reversed(children):
             if child.poll() is None:
                 child.terminate()
                 try:

@@ -258,6 +258,13 @@ class CallService:
                 return True
         return False
 
+    def party(self, device: str, call_id: str) -> int | None:
+        """Which side of a live call a device is: 0 for the caller's device, 1 for the one that took the call, None for any other."""
+        live = self._calls.get(call_id)
+        if live is None or not live.call.live:
+            return None
+        return {live.call.callee_device: 1, live.call.caller_device: 0}.get(device)
+
     def invalidate(self, account: str) -> None:
         """Something changed about an account: devices, settings, address book, blocks."""
         self._generation += 1

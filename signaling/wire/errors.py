@@ -56,6 +56,8 @@ class ErrorCode(StrEnum):
     WRONG_STAGE = "wrong_stage"
     ANSWERED_ELSEWHERE = "answered_elsewhere"
     TOO_MANY_CALLS = "too_many_calls"
+    NO_RELAY = "no_relay"
+    NO_RELAY_FREE = "no_relay_free"
 
 
 class ErrorInfo(NamedTuple):
@@ -113,6 +115,8 @@ ERRORS: Final[dict[ErrorCode, ErrorInfo]] = {
     ErrorCode.WRONG_STAGE: ErrorInfo(409, "The call is not at a stage where this device may do that."),
     ErrorCode.ANSWERED_ELSEWHERE: ErrorInfo(409, "Another device of the account took or refused the call first."),
     ErrorCode.TOO_MANY_CALLS: ErrorInfo(429, "This device takes part in as many calls as it may."),
+    ErrorCode.NO_RELAY: ErrorInfo(404, "No relay runs here, or none carries this call: the call has its direct ways and TURN."),
+    ErrorCode.NO_RELAY_FREE: ErrorInfo(503, "Every relay carries as many calls as it can; `retry_after` says when to try again."),
 }
 
 

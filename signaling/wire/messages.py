@@ -324,6 +324,12 @@ class CallSignalled(Message, frozen=True, tag="call.signalled"):
     payload: Sealed
 
 
+class CallRelayEnding(Message, frozen=True, tag="call.relay_ending"):
+    """The relay that carries the call is about to end: ask for a leg again (``POST /v1/calls/{call}/relay``) and restart ICE."""
+
+    call: CallId
+
+
 class ContactsChanged(Message, frozen=True, tag="contacts.changed"):
     """Entries of the address book became matches (someone joined, P08) or ceased to be (an account was deleted)."""
 
@@ -372,6 +378,7 @@ ServerMessage = (
     | CallUp
     | CallEnded
     | CallSignalled
+    | CallRelayEnding
     | ContactsChanged
     | ContactsWanted
     | DevicesChanged

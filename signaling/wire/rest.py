@@ -41,6 +41,9 @@ MAX_ENTRY: Final = 512
 MAX_BOOK: Final = 20_000
 """Entries of one account's address book."""
 
+IceUfrag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{4,256}\Z", description="ice-ufrag (RFC 8839, section 5.4)")]
+IcePwd = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{22,256}\Z", description="ice-pwd (RFC 8839, section 5.4)")]
+
 Name = Annotated[str, Meta(min_length=1, max_length=64, description="shown to the user's own devices")]
 
 
@@ -440,6 +443,54 @@ class IceServers(Struct, frozen=True):
 
     ice_servers: list[IceServer]
     expires_in: float
+    relay: bool
+    """Whether a relay is there for calls that nothing else gets through (``POST /v1/calls/{call}/relay``)."""
+
+
+class JoinRelay(Struct, frozen=True, omit_defaults=True):
+    """The ICE credentials of the device's generation (RFC 8839, section 5.4). Others than before restart ICE on the device's leg.
+
+    An answerer has none before it has set a remote description, and that needs the leg: it asks without them first, and once more with
+    them when it has its answer. The leg is the same.
+    """
+
+    ufrag: IceUfrag | UnsetType = UNSET
+    pwd: IcePwd | UnsetType = UNSET
+
+
+class RelayLeg(Struct, frozen=True):
+    """The device's leg of the call's relay, for the remote description in the place of the peer's ICE lines."""
+
+    ufrag: str
+    pwd: str
+    candidates: list[str]
+    """Candidate attributes (RFC 8839, section 5.1): ``candidate:...``. There will be no others."""
+    expires_in: float
+    """Seconds that the leg waits for the device's first check; ask again after."""
+
+
+class RelayWay(Struct, frozen=True, omit_defaults=True):
+    """How the packets of one device arrive at the relay, from their clear headers. Nothing of it is kept."""
+
+    packets: int
+    """Packets passed on: media, RTCP and DTLS."""
+    expected: int
+    """Packets of media that were sent, as their sequence numbers say."""
+    lost: int
+    """Of those, how many did not arrive."""
+    jitter: float
+    """Seconds (RFC 3550, section 6.4.1)."""
+    rtt: float | UnsetType = UNSET
+    """Seconds from the relay to the device and back; absent until it was measured."""
+    mos: float | UnsetType = UNSET
+    """Mean opinion score, 1 (bad) to 4.4 (ITU-T G.107, simplified), as far as the relay sees the way; absent before there is media."""
+
+
+class RelayQuality(Struct, frozen=True):
+    """Both ways of a relayed call, as the asking device has them."""
+
+    sent: RelayWay
+    received: RelayWay
 
 
 # --- endpoints --------------------------------------------------------------------------------------------------------------------
@@ -696,6 +747,23 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         errors=(_E.NOT_FOUND,),
     ),
     Endpoint(id="calls.forget_all", method="DELETE", path="/v1/calls", summary="Delete the user's call history"),
+    Endpoint(
+        id="calls.relay",
+        method="POST",
+        path="/v1/calls/{call}/relay",
+        summary="The device's leg of the call's relay; with new ICE credentials, an ICE restart of that leg",
+        body=JoinRelay,
+        answer=RelayLeg,
+        errors=(_E.UNKNOWN_CALL, _E.NO_RELAY, _E.NO_RELAY_FREE),
+    ),
+    Endpoint(
+        id="calls.relay_quality",
+        method="GET",
+        path="/v1/calls/{call}/relay",
+        summary="How well the call arrives at its relay, each way",
+        answer=RelayQuality,
+        errors=(_E.UNKNOWN_CALL, _E.NO_RELAY),
+    ),
     Endpoint(
         id="ice.servers",
         method="GET",

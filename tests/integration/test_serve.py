@@ -10,6 +10,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.conftest import redis_client
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -74,7 +76,7 @@ async def test_serve_needs_no_configuration_and_a_signal_ends_all_of_it(tmp_path
         async with aiohttp.ClientSession() as http, http.get(url + "/v1/server") as answer:
             assert (await answer.json())["protocol"] == "kloudtalk.v1"
         children = children_of(process.pid)
-        assert len(children) == 4, children
+        assert len(children) == 5, children
         assert (tmp_path / "d").stat().st_mode & 0o077 == 0
         assert list((tmp_path / "d" / "address-book").glob("*.rdb")) == []
         process.send_signal(how)
@@ -96,6 +98,42 @@ async def test_when_a_child_dies_it_says_so_ends_the_others_and_fails(tmp_path, 
         assert process.returncode == 1
         assert f"{name} died" in rest.decode()
         assert not any(alive(pid) for pid in children)
+
+
+async def has_relay(url: str) -> bool:
+    """Whether a relay has announced itself."""
+    redis = redis_client(url)
+    found = bool(await redis.zcard("relays"))
+    await redis.aclose()
+    return found
+
+
+async def test_a_relay_that_dies_is_started_again_and_calls_go_on_without(tmp_path):
+    valkey = f"unix://{tmp_path / 'd' / 'valkey' / 's'}"
+    async with kloudtalk("serve", "--port", "0", "--data-dir", str(tmp_path / "d"), KLOUDTALK_RELAY_PORTS="0") as process:
+        url = await ready(process)
+        first = {pid for pid, command in children_of(process.pid).items() if "signaling relay" in command}
+        async with asyncio.timeout(20):
+            while not await has_relay(valkey):  # noqa: ASYNC110 - Redis tells nobody
+                await asyncio.sleep(0.05)
+        os.kill(first.pop(), signal.SIGKILL)
+        async with asyncio.timeout(20):
+            while b"the relay ended" not in await process.stdout.readline():
+                pass
+            while not any("signaling relay" in command for command in children_of(process.pid).values()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        async with aiohttp.ClientSession() as http, http.get(url + "/v1/server") as answer:
+            assert answer.status == 200
+        process.terminate()
+        async with asyncio.timeout(20):
+            await process.communicate()
+        assert process.returncode == 0
+
+
+async def test_without_a_relay_none_is_started(tmp_path):
+    async with kloudtalk("serve", "--port", "0", "--data-dir", str(tmp_path / "d"), KLOUDTALK_RELAY="false") as process:
+        await ready(process)
+        assert not any("signaling relay" in command for command in children_of(process.pid).values())
 
 
 async def test_when_serve_itself_is_killed_nothing_is_left(tmp_path):
@@ -156,6 +194,11 @@ async def test_check_names_what_it_cannot_reach(tmp_path):
         ({"KLOUDTALK_EMAIL_DELIVERY": "smtp"}, "smtp_host"),
         ({"KLOUDTALK_TURN_URLS": "turn:x"}, "turn_secret"),
         ({"KLOUDTALK_ORIGINS": "example.org"}, "origins"),
+        ({"KLOUDTALK_RELAY_ADDRESSES": "talk.example"}, "relay_addresses"),
+        ({"KLOUDTALK_RELAY_ADDRESSES": "0.0.0.0"}, "relay_addresses"),
+        ({"KLOUDTALK_RELAY_PORTS": "9000-8000"}, "relay_ports"),
+        ({"KLOUDTALK_RELAY_PORTS": "many"}, "relay_ports"),
+        ({"KLOUDTALK_RELAY_CAPACITY": "0"}, "relay_capacity"),
         ({"KLOUDTALK_CONFIG": "/nowhere.toml"}, "/nowhere.toml"),
     ],
 )

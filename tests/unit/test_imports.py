@@ -78,6 +78,14 @@ def test_the_hub_does_not_know_its_client_library():
             assert not any(within(n, "signaling.client") for n in imports(path)), path
 
 
-def test_turn_config_stands_alone():
-    for path in modules("turn_config"):
+@pytest.mark.parametrize("package", ["turn_config", "media"])
+def test_turn_config_and_the_relay_do_not_know_the_hub(package):
+    for path in modules(package):
         assert not any(within(n, "signaling") for n in imports(path)), path
+
+
+@pytest.mark.parametrize("name", ["rtp.py", "quality.py", "gate.py", "options.py"])
+def test_the_relay_s_pure_modules_have_no_io_clock_or_randomness(name):
+    found = imports(ROOT / "media" / name)
+    assert [n for n in found if within(n, *IO)] == []
+    assert [n for n in found if within(n, "media") and not within(n, "media.rtp")] == []

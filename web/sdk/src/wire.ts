@@ -169,6 +169,13 @@ export interface CallRecord {
   readonly connected_at?: number;
 }
 
+/** The relay that carries the call is about to end: ask for a leg again (`POST /v1/calls/{call}/relay`) and restart ICE. */
+export interface CallRelayEnding {
+  readonly type: "call.relay_ending";
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+}
+
 /** This device of the callee rings. */
 export interface CallRinging {
   readonly type: "call.ringing";
@@ -410,7 +417,7 @@ export interface ErrorBody {
 }
 
 /** What went wrong, as sent in `error.code`. */
-export type ErrorCode = "address_book_full" | "answered_elsewhere" | "budget_spent" | "call_exists" | "call_to_self" | "callee_unavailable" | "certificate_invalid" | "code_expired" | "code_spent" | "code_wrong" | "consent_required" | "delivery_failed" | "device_exists" | "email_disposable" | "email_invalid" | "email_missing" | "email_taken" | "forbidden_origin" | "internal" | "invalid" | "link_state" | "malformed" | "method_not_allowed" | "not_a_contact" | "not_found" | "not_verified" | "phone_invalid" | "phone_missing" | "phone_taken" | "policy_not_acknowledged" | "rate_limited" | "stale_devices" | "too_large" | "too_many_calls" | "too_many_devices" | "unauthenticated" | "unavailable" | "unknown_call" | "unknown_device" | "unknown_type" | "wrong_stage";
+export type ErrorCode = "address_book_full" | "answered_elsewhere" | "budget_spent" | "call_exists" | "call_to_self" | "callee_unavailable" | "certificate_invalid" | "code_expired" | "code_spent" | "code_wrong" | "consent_required" | "delivery_failed" | "device_exists" | "email_disposable" | "email_invalid" | "email_missing" | "email_taken" | "forbidden_origin" | "internal" | "invalid" | "link_state" | "malformed" | "method_not_allowed" | "no_relay" | "no_relay_free" | "not_a_contact" | "not_found" | "not_verified" | "phone_invalid" | "phone_missing" | "phone_taken" | "policy_not_acknowledged" | "rate_limited" | "stale_devices" | "too_large" | "too_many_calls" | "too_many_devices" | "unauthenticated" | "unavailable" | "unknown_call" | "unknown_device" | "unknown_type" | "wrong_stage";
 
 /** Blinded elements (RFC 9497, section 3.3.1) for the key-holder. */
 export interface Evaluate {
@@ -443,6 +450,15 @@ export interface IceServer {
 export interface IceServers {
   readonly ice_servers: readonly IceServer[];
   readonly expires_in: number;
+  readonly relay: boolean;
+}
+
+/** The ICE credentials of the device's generation (RFC 8839, section 5.4). Others than before restart ICE on the device's leg. An answerer has none before it has set a remote description, and that needs the leg: it asks without them first, and once more with them when it has its answer. The leg is the same. */
+export interface JoinRelay {
+  /** ice-ufrag (RFC 8839, section 5.4) */
+  readonly ufrag?: string;
+  /** ice-pwd (RFC 8839, section 5.4) */
+  readonly pwd?: string;
 }
 
 /** Who sees last seen. `excepted` counts with `contacts_except`; it is kept when another choice is made, until it is replaced. */
@@ -573,6 +589,30 @@ export interface Registration {
   readonly account?: string;
 }
 
+/** The device's leg of the call's relay, for the remote description in the place of the peer's ICE lines. */
+export interface RelayLeg {
+  readonly ufrag: string;
+  readonly pwd: string;
+  readonly candidates: readonly string[];
+  readonly expires_in: number;
+}
+
+/** Both ways of a relayed call, as the asking device has them. */
+export interface RelayQuality {
+  readonly sent: RelayWay;
+  readonly received: RelayWay;
+}
+
+/** How the packets of one device arrive at the relay, from their clear headers. Nothing of it is kept. */
+export interface RelayWay {
+  readonly packets: number;
+  readonly expected: number;
+  readonly lost: number;
+  readonly jitter: number;
+  readonly rtt?: number;
+  readonly mos?: number;
+}
+
 /** A sealed payload and the device that sealed it. */
 export interface SealedFrom {
   /** device: 128 bits, base64url, chosen by the device */
@@ -644,4 +684,4 @@ export type WhoCanCall = "contacts" | "everyone" | "nobody";
 export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallRinging | CallSignal | Hello | Ping | PresenceWatch;
 
 /** Everything that the hub may send. */
-export type ServerMessage = CallAnswered | CallEnded | CallIncoming | CallRings | CallSignalled | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | Sync;
+export type ServerMessage = CallAnswered | CallEnded | CallIncoming | CallRelayEnding | CallRings | CallSignalled | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | Sync;

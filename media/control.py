@@ -1,0 +1,329 @@
+"""How hubs ask for relays, over Redis: leases that say which relays there are, and requests and answers by publish and subscribe.
+
+Nothing that is asked or answered is kept by Redis: it holds ICE passwords. What is kept is one lease per relay, which expires.
+
+===============================  ========================================================================
+``relay:ID``                     lease: ``RelayState`` as JSON, ``LEASE`` seconds
+``relays``                       sorted set of ids, by when their lease ends (seconds since 1970)
+channel ``relay.requests:ID``    to a relay: ``Request``
+channel ``relay.answers:ID``     to a hub: ``Answer``
+channel ``relay.events``         to all hubs: ``Ending``
+===============================  ========================================================================
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from media.relay import WAIT, Direction, Relay, RelayFullError
+
+log = logging.getLogger(__name__)
+
+LEASE: Final = 7.0
+"""Seconds that a relay counts as alive after it last said so."""
+
+RENEWAL: Final = 2.0
+"""Seconds between two renewals of a lease."""
+
+ANSWER: Final = 2.0
+"""Seconds that a hub waits for a relay's answer."""
+
+_RELAYS: Final = "relays"
+_EVENTS: Final = "relay.events"
+
+
+class RelayState(Struct, frozen=True):
+    """What a relay says of itself."""
+
+    id: str
+    pairs: int
+    """Calls that it carries."""
+    capacity: int
+    draining: bool = False
+
+
+class LegRequest(Struct, frozen=True, tag_field="type", tag="leg"):
+    """Give a side of a pair its leg; made if needed."""
+
+    re: str
+    hub: str
+    pair: str
+    side: int
+    remote: tuple[str, str] | None
+    """The client's ICE user name fragment and password; None when they are to follow."""
+
+
+class ReleaseRequest(Struct, frozen=True, tag_field="type", tag="release"):
+    """The call has ended. No answer."""
+
+    pair: str
+
+
+class QualityRequest(Struct, frozen=True, tag_field="type", tag="quality"):
+    """How does it arrive?"""
+
+    re: str
+    hub: str
+    pair: str
+
+
+Request = LegRequest | ReleaseRequest | QualityRequest
+
+
+class LegAnswer(Struct, frozen=True, tag_field="type", tag="leg"):
+    """A leg. ``candidates`` are candidate attributes (RFC 8839, section 5.1)."""
+
+    re: str
+    ufrag: str
+    pwd: str
+    candidates: tuple[str, ...]
+    expires_in: float
+    """Seconds that the leg waits for its client."""
+
+
+class QualityAnswer(Struct, frozen=True, tag_field="type", tag="quality"):
+    """By side; empty when there is no such pair."""
+
+    re: str
+    sides: tuple[Direction, ...]
+
+
+class RefusedAnswer(Struct, frozen=True, tag_field="type", tag="refused"):
+    """No pair is free."""
+
+    re: str
+
+
+Answer = LegAnswer | QualityAnswer | RefusedAnswer
+
+
+class Ending(Struct, frozen=True):
+    """A relay is about to end: the calls of these pairs should move."""
+
+    relay: str
+    pairs: tuple[str, ...]
+
+
+_requests: Final[msgspec.json.Decoder[Request]] = msgspec.json.Decoder(Request)
+_answers: Final[msgspec.json.Decoder[Answer]] = msgspec.json.Decoder(Answer)
+_endings: Final[msgspec.json.Decoder[Ending]] = msgspec.json.Decoder(Ending)
+_states: Final[msgspec.json.Decoder[RelayState]] = msgspec.json.Decoder(RelayState)
+_encode: Final = msgspec.json.encode
+
+
+class RelayGoneError(Exception):
+    """The relay does not listen any more, or does not answer."""
+
+
+class _Subscriber:
+    """Reads channels for as long as it is open, over every loss of the connection."""
+
+    def __init__(self, redis: Redis, handlers: dict[str, Callable[[bytes], None]]) -> None:
+        self._redis = redis
+        self._handlers = handlers
+        self._task: asyncio.Task[None] | None = None
+        self.ready = asyncio.Event()
+        """Set while the channels are subscribed to."""
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        wait = 0.1
+        while True:
+            try:
+                async with self._redis.pubsub() as channels:
+                    await channels.subscribe(*self._handlers)
+                    while True:
+                        message: dict[str, Any] | None = await channels.get_message(timeout=4.0)
+                        if message is None:
+                            continue
+                        if message["type"] == "subscribe":
+                            self.ready.set()
+                            wait = 0.1
+                        elif message["type"] == "message":
+                            self._take(message["channel"].decode(), message["data"])
+            except (RedisError, OSError) as error:
+                log.warning("relay control: Redis does not answer (%s)", type(error).__name__)
+            finally:
+                self.ready.clear()
+            await asyncio.sleep(wait)
+            wait = min(5.0, wait * 2)
+
+    def _take(self, channel: str, data: bytes) -> None:
+        try:
+            self._handlers[channel](data)
+        except msgspec.MsgspecError:
+            log.error("relay control: a message that is none of ours")
+
+
+class RelayControl:
+    """The relay's end.
+
+    Args:
+        redis: its own client; closed by ``close``.
+        relay: a started relay.
+    """
+
+    def __init__(self, redis: Redis, relay: Relay) -> None:
+        self.id = secrets.token_urlsafe(9)
+        self._redis = redis
+        self._relay = relay
+        self._subscriber = _Subscriber(redis, {f"relay.requests:{self.id}": self._take})
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lease: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Offer the relay to hubs. When Redis does not answer, go on trying."""
+        self._subscriber.start()
+        self._lease = asyncio.get_running_loop().create_task(self._renew())
+
+    async def _renew(self) -> None:
+        while True:
+            await self._subscriber.ready.wait()
+            with contextlib.suppress(RedisError, OSError):  # the subscriber says so
+                await self._announce()
+            await asyncio.sleep(RENEWAL)
+
+    async def _announce(self) -> None:
+        relay, now = self._relay, time.time()
+        state = RelayState(self.id, len(relay), relay.capacity, relay.draining)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.set(f"relay:{self.id}", _encode(state), px=int(LEASE * 1000))
+            pipe.zadd(_RELAYS, {self.id: now + LEASE})
+            pipe.zremrangebyscore(_RELAYS, "-inf", now - LEASE)
+            await pipe.execute()
+
+    def _take(self, data: bytes) -> None:
+        request = _requests.decode(data)
+        task = asyncio.get_running_loop().create_task(self._handle(request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _handle(self, request: Request) -> None:
+        if isinstance(request, ReleaseRequest):
+            await self._relay.release(request.pair)
+            return
+        if isinstance(request, QualityRequest):
+            await self._answer(request.hub, QualityAnswer(request.re, self._relay.quality(request.pair) or ()))
+            return
+        try:
+            leg = await self._relay.leg(request.pair, request.side, request.remote)
+        except RelayFullError:
+            await self._answer(request.hub, RefusedAnswer(request.re))
+        else:
+            await self._answer(request.hub, LegAnswer(request.re, leg.ufrag, leg.pwd, leg.candidates, WAIT))
+
+    async def _answer(self, hub: str, answer: Answer) -> None:
+        with contextlib.suppress(RedisError, OSError):  # the hub's time runs out, and it says so to its client
+            await self._redis.publish(f"relay.answers:{hub}", _encode(answer))
+
+    async def leave(self) -> bool:
+        """Take no more calls, and tell hubs whose calls must move. Says whether there is another relay for them."""
+        if self._lease is not None:
+            self._lease.cancel()
+            await asyncio.wait([self._lease])
+        with contextlib.suppress(RedisError, OSError):
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.delete(f"relay:{self.id}")
+                pipe.zrem(_RELAYS, self.id)
+                pipe.publish(_EVENTS, _encode(Ending(self.id, tuple(self._relay.pairs()))))
+                pipe.zcount(_RELAYS, time.time(), "+inf")
+                return bool((await pipe.execute())[-1])
+        return False
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._subscriber.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        await self._redis.aclose()
+
+
+class RelayDirectory:
+    """A hub's end.
+
+    Args:
+        redis: the hub's client; not closed here.
+        ending: is told of pairs whose relay is about to end.
+    """
+
+    def __init__(self, redis: Redis, ending: Callable[[Sequence[str]], None]) -> None:
+        self._redis = redis
+        self._hub = secrets.token_urlsafe(9)
+        self._subscriber = _Subscriber(
+            redis, {f"relay.answers:{self._hub}": self._take, _EVENTS: lambda data: ending(_endings.decode(data).pairs)}
+        )
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+
+    def start(self) -> None:
+        """Listen."""
+        self._subscriber.start()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._subscriber.close()
+
+    async def relays(self) -> list[RelayState]:
+        """Relays that are alive, the least loaded first. Raises ``RedisError``."""
+        ids = await _typed(self._redis.zrangebyscore(_RELAYS, time.time(), "+inf"))
+        if not ids:
+            return []
+        leases = await _typed(self._redis.mget([f"relay:{i.decode()}" for i in ids]))
+        states = [_states.decode(lease) for lease in leases if lease is not None]
+        return sorted((s for s in states if not s.draining), key=lambda s: (s.pairs / max(1, s.capacity), s.id))
+
+    async def leg(self, relay: str, *, pair: str, side: int, remote: tuple[str, str] | None) -> LegAnswer | None:
+        """A leg, or None when the relay is full. Raises ``RelayGoneError`` and ``RedisError``."""
+        re = secrets.token_urlsafe(9)
+        answer = await self._ask(relay, re, LegRequest(re, self._hub, pair, side, remote))
+        return answer if isinstance(answer, LegAnswer) else None
+
+    async def quality(self, relay: str, pair: str) -> tuple[Direction, ...]:
+        """By side; empty when there is no such pair. Raises ``RelayGoneError`` and ``RedisError``."""
+        re = secrets.token_urlsafe(9)
+        answer = await self._ask(relay, re, QualityRequest(re, self._hub, pair))
+        return answer.sides if isinstance(answer, QualityAnswer) else ()
+
+    async def release(self, relay: str, pair: str) -> None:
+        """The call has ended. Raises ``RedisError``."""
+        await self._redis.publish(f"relay.requests:{relay}", _encode(ReleaseRequest(pair)))
+
+    async def _ask(self, relay: str, re: str, request: Request) -> Answer:
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[re] = future
+        try:
+            async with asyncio.timeout(ANSWER):
+                await self._subscriber.ready.wait()
+                if not await self._redis.publish(f"relay.requests:{relay}", _encode(request)):
+                    raise RelayGoneError
+                return await future
+        except TimeoutError:
+            raise RelayGoneError from None
+        finally:
+            del self._waiting[re]
+
+    def _take(self, data: bytes) -> None:
+        answer = _answers.decode(data)
+        future = self._waiting.get(answer.re)
+        if future is not None and not future.done():
+            future.set_result(answer)
+
+
+async def _typed(awaitable: Awaitable[Any] | Any) -> Any:
+    """redis-py's types say that its answer may be there already."""
+    return await awaitable

@@ -1,0 +1,142 @@
+"""One client's side of a relayed call: its ICE generations, and which addresses the data plane's gate is open for."""
+
+import asyncio
+import secrets
+import string
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from media.agent import IceAgent, SharedSocket
+from media.gate import GateCounts
+from media.plane import Address, Plane
+
+_ICE_CHARS: Final = string.ascii_letters + string.digits
+"""RFC 8839's ice-char without + and /, which nobody misses."""
+_UFRAG: Final = 12
+"""Characters: 71 bits. A stranger cannot guess one, and without it no message reaches an agent."""
+_PWD: Final = 32
+"""Characters: 190 bits; RFC 8445 asks for 128."""
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all legs of a relay have in common."""
+
+    plane: Plane
+    sockets: Sequence[SharedSocket]
+    counts: GateCounts = field(default_factory=GateCounts)
+    agents: dict[str, IceAgent] = field(default_factory=dict)
+    """By our user name fragment: who a STUN request is for."""
+    owners: "dict[tuple[int, Address], Leg]" = field(default_factory=dict)
+    """Whose each admitted address is: a NAT may give an address of an ended call to another one."""
+    clock: Callable[[], float] = time.monotonic
+
+
+class Leg:
+    """Implements ``agent.Owner``. ``slot``: its number in the data plane."""
+
+    def __init__(self, shared: Shared, slot: int) -> None:
+        self.counts = shared.counts
+        self.slot = slot
+        self.rtt: float | None = None
+        """Seconds to the client and back, smoothed (RFC 6298, section 2)."""
+        self.connected = False
+        """Whether the client nominated an address whose consent holds."""
+        self._shared = shared
+        self._heard = shared.clock()
+        self._agents: list[IceAgent] = []
+        """The one in use, and the one that may follow it."""
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def start(self, remote: tuple[str, str] | None) -> IceAgent:
+        """The agent for a generation of the client: its user name fragment and password, or None when they are to follow, as an
+        answerer's do. The first is the leg's start, a further one an ICE restart (RFC 8445, section 9): media goes on over the old one
+        until the new one is nominated. The same again gives the same agent.
+        """
+        self._heard = self._shared.clock()
+        for agent in self._agents:
+            if agent.remote == remote:
+                return agent
+        unbound = next((agent for agent in self._agents if agent.remote is None), None)
+        if unbound is not None and remote is not None:
+            unbound.bind(remote)
+            return unbound
+        local = _random(_UFRAG), _random(_PWD)
+        agent = IceAgent(self, self._shared.sockets, local=local, clock=self._shared.clock)
+        if remote is not None:
+            agent.bind(remote)
+        while len(self._agents) > 1:
+            self._end(self._agents[-1])
+        self._agents.append(agent)
+        self._shared.agents[agent.local_username] = agent
+        await agent.gather_candidates()
+        return agent
+
+    @property
+    def last_heard(self) -> float:
+        """When the client last proved to be there, on the clock of ``Shared``."""
+        return max(self._heard, self._shared.plane.traffic(self.slot).last_heard)
+
+    # --- what the agents tell -------------------------------------------------------------------------------------------------
+
+    def heard(self) -> None:
+        """See ``Owner``."""
+        self._heard = self._shared.clock()
+
+    def verified(self, agent: IceAgent, socket: SharedSocket, address: Address) -> None:
+        """See ``Owner``."""
+        key = (socket.number, address)
+        agent.addresses.add(key)
+        if self._shared.owners.get(key) is not self:
+            self._shared.owners[key] = self
+            self._shared.plane.admit(self.slot, *key)
+
+    def selected(self, agent: IceAgent, socket: SharedSocket, address: Address) -> None:
+        """See ``Owner``."""
+        if agent not in self._agents:
+            return
+        for older in self._agents[: self._agents.index(agent)]:
+            self._end(older)
+        self.connected = True
+        self._shared.plane.aim(self.slot, socket.number, address)
+
+    def consent_lost(self, agent: IceAgent) -> None:
+        """See ``Owner``."""
+        if agent in self._agents:
+            self._end(agent)
+
+    def measured(self, rtt: float) -> None:
+        """See ``Owner``."""
+        self.rtt = rtt if self.rtt is None else self.rtt + (rtt - self.rtt) / 8
+
+    # --- the end --------------------------------------------------------------------------------------------------------------
+
+    def _end(self, agent: IceAgent) -> None:
+        """Close the gate for an agent's addresses, at once, and then the agent."""
+        if self._agents[0] is agent:
+            self._shared.plane.aim(self.slot, 0, None)
+            self.connected = False
+        self._agents.remove(agent)
+        agent.closed = True
+        self._shared.agents.pop(agent.local_username, None)
+        others = set().union(*(other.addresses for other in self._agents))
+        for key in agent.addresses - others:
+            if self._shared.owners.get(key) is self:
+                del self._shared.owners[key]
+                self._shared.plane.dismiss(*key)
+        task = asyncio.get_running_loop().create_task(agent.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """End the leg."""
+        for agent in tuple(self._agents):
+            self._end(agent)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ICE_CHARS) for _ in range(length))

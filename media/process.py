@@ -1,0 +1,108 @@
+"""The relay as a process: ``kloudtalk relay``."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import ifaddr
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from media.control import RelayControl
+from media.options import RelayOptions, parse_address
+from media.plane import Address, Plane, PythonPlane, open_socket
+from media.relay import Relay
+
+log = logging.getLogger(__name__)
+
+DRAIN: Final = 10.0
+"""Seconds that calls have to move to another relay when this one ends."""
+
+_SUMMARY: Final = 300.0
+"""Seconds between two lines of the log that say what the gate did."""
+
+
+def machine_addresses() -> list[str]:
+    """This machine's addresses that another machine may reach; its loopback when there is none."""
+    found: list[str] = []
+    for adapter in ifaddr.get_adapters():
+        for ip in adapter.ips:
+            text = ip.ip if isinstance(ip.ip, str) else ip.ip[0]
+            address = ipaddress.ip_address(text)
+            if not (address.is_loopback or address.is_link_local or address.is_multicast or address.is_unspecified):
+                found.append(str(address))
+    return list(dict.fromkeys(found)) or ["127.0.0.1"]
+
+
+def open_sockets(addresses: Sequence[str], ports: tuple[int, int]) -> tuple[list[socket.socket], list[Address]]:
+    """Bound sockets and where clients reach them. Raises ``OSError`` when there is none; addresses that are not there are said in the
+    log.
+    """
+    sockets: list[socket.socket] = []
+    public: list[Address] = []
+    for text in addresses or machine_addresses():
+        listening, reached = parse_address(text)
+        try:
+            bound = open_socket(listening, range(ports[0], ports[1] + 1))
+        except OSError as error:
+            if addresses:
+                for one in sockets:
+                    one.close()
+                raise
+            log.warning("relay: one of this machine's addresses cannot be used (%s)", error.strerror or "no free port")
+            continue
+        sockets.append(bound)
+        public.append((reached, bound.getsockname()[1]))
+    if not sockets:
+        raise OSError("no address to listen on")
+    return sockets, public
+
+
+async def open_relay(options: RelayOptions) -> Relay:
+    """A started relay. Raises ``OSError``."""
+    sockets, public = open_sockets(options.addresses, options.ports)
+    relay = Relay(public=public)
+    await relay.start(await open_plane(sockets, slots=2 * options.capacity, bandwidth=options.bandwidth, on_stun=relay.on_stun))
+    return relay
+
+
+async def open_plane(
+    sockets: Sequence[socket.socket], *, slots: int, bandwidth: float, on_stun: Callable[[int, bytes, Address], None]
+) -> Plane:
+    """The fastest data plane that runs here."""
+    plane = PythonPlane(sockets, slots=slots, bandwidth=bandwidth, on_stun=on_stun)
+    await plane.open()
+    return plane
+
+
+async def run_relay(options: RelayOptions) -> None:
+    """Run one relay until SIGTERM or SIGINT; then give its calls time to move. A second signal ends it at once."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
+    relay = await open_relay(options)
+    redis = Redis.from_url(options.redis_url, socket_timeout=5, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1), protocol=2)
+    control = RelayControl(redis, relay)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(relay.close)
+        stack.push_async_callback(control.close)
+        await control.start()
+        print(f"relaying up to {options.capacity} calls", flush=True)
+        while not stop.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _SUMMARY)
+            log.info("relay: %d calls; %s", len(relay), " ".join(f"{k}={v}" for k, v in relay.counts().as_dict().items() if v))
+        if not await control.leave():
+            return
+        drain = asyncio.create_task(relay.drain(DRAIN))
+        hurried = asyncio.create_task(hurry.wait())
+        await asyncio.wait([drain, hurried], return_when=asyncio.FIRST_COMPLETED)
+        for task in (drain, hurried):
+            task.cancel()

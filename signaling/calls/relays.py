@@ -1,0 +1,234 @@
+"""Which relay carries which call: both devices of a call get their legs of one pair, whichever hubs they ask.
+
+The relay learns a random name for the pair and ICE credentials: no call, no account, no description.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from msgspec import UNSET, Struct
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from media.control import LegAnswer, RelayDirectory, RelayGoneError
+from media.relay import Direction
+from signaling.gateway.rate import TokenBucket
+from signaling.gateway.request import Handlers, RestRequest
+from signaling.wire.errors import ErrorCode, Refused
+from signaling.wire.messages import CallRelayEnding, ServerMessage
+from signaling.wire.rest import JoinRelay, RelayLeg, RelayQuality, RelayWay
+
+log = logging.getLogger(__name__)
+
+_LIFETIME: Final = 86_400
+"""Seconds that it is remembered which relay carries a call, from the last time somebody asked."""
+_TRIES: Final = 4
+"""Relays that are asked before it is said that none is free."""
+_ENDED: Final = 5.0
+"""Seconds between looks for calls that have ended, so that their pairs are released."""
+_BURST: Final = 10.0
+_RATE: Final = 0.5
+"""Legs that one device may ask for: at once, and a second. Changing networks takes one each time."""
+_DEVICES: Final = 50_000
+"""Devices whose rate is remembered."""
+
+# Two hubs may place one call at the same time: the first wins, and the other takes what it finds.
+_PLACE: Final = """
+local there = redis.call('GET', KEYS[1]) or ''
+if there == ARGV[1] then
+  redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+  return ARGV[2]
+end
+return there
+"""
+
+
+@dataclass(slots=True)
+class _Pair:
+    """A pair that devices of this hub use."""
+
+    relay: str
+    call: str
+    devices: set[str] = field(default_factory=set)
+
+
+class RelayService:
+    """Legs for the devices of live calls.
+
+    Args:
+        redis: live state.
+        party: which side of a live call a device is: 0 for the caller's, 1 for the callee's that took it, None for any other.
+        send: hands a message to a device's socket.
+    """
+
+    def __init__(
+        self,
+        *,
+        redis: Redis,
+        party: Callable[[str, str], int | None],
+        send: Callable[[str, ServerMessage], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._redis = redis
+        self._party = party
+        self._send = send
+        self._clock = clock
+        self._directory = RelayDirectory(redis, self._ending)
+        self._place = redis.register_script(_PLACE)
+        self._pairs: dict[str, _Pair] = {}
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Listen to relays."""
+        self._directory.start()
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    async def close(self) -> None:
+        """Stop. Calls stay on their relays."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait([self._sweeper])
+        await self._directory.close()
+
+    async def available(self) -> bool:
+        """Whether a relay would take a call now; False, too, when Redis does not answer."""
+        try:
+            return any(relay.pairs < relay.capacity for relay in await self._directory.relays())
+        except (RedisError, OSError):
+            return False
+
+    async def leg(self, device: str, call: str, credentials: JoinRelay) -> RelayLeg:
+        """The device's leg. Raises ``Refused``: ``invalid``, ``unknown_call``, ``rate_limited``, ``no_relay``, ``no_relay_free``."""
+        ufrag, pwd = credentials.ufrag, credentials.pwd
+        if (ufrag is UNSET) != (pwd is UNSET):
+            raise Refused(ErrorCode.INVALID, "`ufrag` and `pwd`: both or none")
+        remote = None if ufrag is UNSET or pwd is UNSET else (ufrag, pwd)
+        side = self._party(device, call)
+        if side is None:
+            raise Refused(ErrorCode.UNKNOWN_CALL)
+        self._limit(device)
+        tried: set[str] = set()
+        placed = await self._placed(call)
+        for _ in range(_TRIES):
+            relays = await self._directory.relays()
+            if not relays:
+                raise Refused(ErrorCode.NO_RELAY)
+            relay, _, pair = placed.partition(" ")
+            if relay in tried or relay not in {r.id for r in relays}:
+                free = [r.id for r in relays if r.id not in tried and r.pairs < r.capacity]
+                if not free:
+                    break
+                placed = await self._replace(call, placed, f"{free[0]} {secrets.token_urlsafe(16)}")
+                relay, _, pair = placed.partition(" ")
+            try:
+                answer = await self._directory.leg(relay, pair=pair, side=side, remote=remote)
+            except RelayGoneError:
+                answer = None
+            if answer is not None:
+                self._remember(pair, relay, call, device)
+                return _leg(answer)
+            tried.add(relay)
+        raise Refused(ErrorCode.NO_RELAY_FREE, retry_after=5.0)
+
+    async def quality(self, device: str, call: str) -> RelayQuality:
+        """How the call arrives at its relay. Raises ``Refused``: ``unknown_call``, ``no_relay``."""
+        side = self._party(device, call)
+        if side is None:
+            raise Refused(ErrorCode.UNKNOWN_CALL)
+        relay, _, pair = (await self._placed(call)).partition(" ")
+        try:
+            sides = await self._directory.quality(relay, pair) if relay else ()
+        except RelayGoneError:
+            sides = ()
+        if not sides:
+            raise Refused(ErrorCode.NO_RELAY)
+        return RelayQuality(sent=_way(sides[side]), received=_way(sides[1 - side]))
+
+    def _limit(self, device: str) -> None:
+        now = self._clock()
+        bucket = self._buckets.get(device)
+        if bucket is None:
+            bucket = self._buckets[device] = TokenBucket.full(_BURST, _RATE, now)
+            if len(self._buckets) > _DEVICES:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(device)
+        wait = bucket.take(now)
+        if wait:
+            raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
+
+    async def _placed(self, call: str) -> str:
+        """``RELAY PAIR``, or nothing."""
+        found = await self._redis.get(_key(call))
+        return found.decode("ascii") if isinstance(found, bytes) else ""
+
+    async def _replace(self, call: str, old: str, new: str) -> str:
+        there: bytes = await self._place(keys=[_key(call)], args=[old, new, _LIFETIME])
+        return there.decode("ascii")
+
+    # --- pairs of this hub's devices --------------------------------------------------------------------------------------------
+
+    def _remember(self, pair: str, relay: str, call: str, device: str) -> None:
+        self._pairs.setdefault(pair, _Pair(relay, call)).devices.add(device)
+
+    def _ending(self, pairs: Sequence[str]) -> None:
+        """A relay ends: its calls move."""
+        for name in pairs:
+            pair = self._pairs.pop(name, None)
+            for device in () if pair is None else pair.devices:
+                if pair is not None and self._party(device, pair.call) is not None:
+                    self._send(device, CallRelayEnding(call=pair.call))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_ENDED)
+            try:
+                await self.release_ended()
+            except (RedisError, OSError) as error:
+                log.warning("relays: Redis does not answer (%s)", type(error).__name__)  # pairs expire at the relay by themselves
+
+    async def release_ended(self) -> None:
+        """Release the pairs of calls that have ended. Raises ``RedisError``."""
+        for name, pair in tuple(self._pairs.items()):
+            if all(self._party(device, pair.call) is None for device in pair.devices):
+                self._pairs.pop(name, None)
+                await self._directory.release(pair.relay, name)
+                await self._redis.delete(_key(pair.call))
+
+
+def _key(call: str) -> str:
+    return f"call_relay:{{{call}}}"
+
+
+def _leg(answer: LegAnswer) -> RelayLeg:
+    return RelayLeg(ufrag=answer.ufrag, pwd=answer.pwd, candidates=list(answer.candidates), expires_in=answer.expires_in)
+
+
+def _way(direction: Direction) -> RelayWay:
+    return RelayWay(
+        packets=direction.packets,
+        expected=direction.expected,
+        lost=direction.lost,
+        jitter=direction.jitter,
+        rtt=UNSET if direction.rtt is None else direction.rtt,
+        mos=UNSET if direction.mos is None else direction.mos,
+    )
+
+
+def handlers(service: RelayService) -> Handlers:
+    """Handlers by endpoint id."""
+
+    async def leg(r: RestRequest) -> Struct:
+        return await service.leg(r.session.device, r.path["call"], r.body)
+
+    async def quality(r: RestRequest) -> Struct:
+        return await service.quality(r.session.device, r.path["call"])
+
+    return {"calls.relay": leg, "calls.relay_quality": quality}

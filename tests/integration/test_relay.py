@@ -1,0 +1,109 @@
+"""The relay, with real sockets and real ICE at both ends."""
+
+import asyncio
+
+import pytest
+
+from media.relay import RelayFullError
+from tests.conftest import eventually
+from tests.relay_client import DTLS, RTP, Device, devices, relay
+
+
+async def test_what_one_device_sends_the_other_gets_untouched():
+    async with relay() as running, devices(running) as (one, other):
+        for data in (RTP, DTLS, bytes([0x80, 200]) + bytes(10)):
+            await one.send(data)
+            assert await other.receive() == data
+            await other.send(data)
+            assert await one.receive() == data
+        assert running.connected("pair") == (True, True)
+
+
+async def test_it_relays_ipv6():
+    async with relay(addresses=("::1",)) as running, devices(running) as (one, other):
+        await one.send(RTP)
+        assert await other.receive() == RTP
+
+
+async def test_a_device_with_ipv4_talks_to_one_with_ipv6():
+    async with relay(addresses=("127.0.0.1", "::1")) as running:
+        one, other = Device(), Device()
+        four = await running.leg("pair", 0, one.credentials)
+        six = await running.leg("pair", 1, other.credentials)
+        assert [candidate.split()[4] for candidate in four.candidates] == ["127.0.0.1", "::1"]
+        await one.connect(type(four)(four.ufrag, four.pwd, four.candidates[:1]))
+        await other.connect(type(six)(six.ufrag, six.pwd, six.candidates[1:]))
+        await one.send(RTP)
+        assert await other.receive() == RTP
+        await asyncio.gather(one.close(), other.close())
+
+
+async def test_behind_a_nat_clients_are_told_the_public_address():
+    async with relay(addresses=("127.0.0.1=198.51.100.7",)) as running:
+        leg = await running.leg("pair", 0, ("ufrag", "p" * 22))
+        assert [candidate.split()[4] for candidate in leg.candidates] == ["198.51.100.7"]
+
+
+async def test_a_device_that_is_controlled_is_made_to_control():
+    async with relay() as running:
+        one = Device(controlling=False)
+        await one.connect(await running.leg("pair", 0, one.credentials))
+        assert one.ice.ice_controlling
+        await one.close()
+
+
+async def test_an_ice_restart_moves_a_leg_and_media_flows_on_the_old_way_until_then():
+    async with relay() as running, devices(running) as (one, other):
+        again = Device()
+        leg = await running.leg("pair", 0, again.credentials)
+        await one.send(RTP)
+        assert await other.receive() == RTP
+        await again.connect(leg)
+        await again.send(DTLS)
+        assert await other.receive() == DTLS
+        await other.send(RTP)
+        assert await again.receive() == RTP
+        await one.send(RTP)  # the old address is verified no more
+        await again.send(DTLS)
+        assert await other.receive() == DTLS
+        assert running.counts().unverified == 1
+        await again.close()
+
+
+async def test_the_same_credentials_give_the_same_leg():
+    async with relay() as running:
+        device = Device()
+        assert await running.leg("pair", 0, device.credentials) == await running.leg("pair", 0, device.credentials)
+        assert await running.leg("pair", 1, device.credentials) != await running.leg("pair", 0, device.credentials)
+
+
+async def test_a_full_relay_says_so_and_a_released_pair_is_free_again():
+    async with relay(capacity=1) as running:
+        await running.leg("one", 0, ("ufrag", "p" * 22))
+        with pytest.raises(RelayFullError):
+            await running.leg("two", 0, ("ufrag", "p" * 22))
+        await running.release("one")
+        await running.leg("two", 0, ("ufrag", "p" * 22))
+        assert running.pairs() == ["two"]
+
+
+async def test_what_a_device_sends_after_the_release_goes_nowhere():
+    async with relay() as running, devices(running) as (one, _other):
+        await running.release("pair")
+        forwarded = running.counts().forwarded
+        await one.send(RTP)
+        await eventually(lambda: running.counts().unverified)
+        assert running.counts().forwarded == forwarded
+
+
+async def test_more_than_its_bandwidth_is_dropped():
+    async with relay(bandwidth=8_000) as running, devices(running) as (one, other):
+        big = RTP + bytes(988)
+        for _ in range(12):
+            await one.send(big)
+        await one.send(DTLS)
+        got = [await other.receive() for _ in range(8)]
+        assert got[:7] == [big] * 7
+        counts = running.counts()
+        assert counts.capped >= 4
+        assert counts.capped + counts.forwarded == 13
