@@ -13,7 +13,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from aiohttp import web
+from msgspec import UNSET
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -36,6 +38,7 @@ from signaling.accounts.registration import RegistrationService
 from signaling.accounts.registration_store import RegistrationStore
 from signaling.accounts.sessions import Sessions
 from signaling.calls.history import History
+from signaling.calls.live import live_calls_of
 from signaling.calls.relays import RelayService
 from signaling.calls.service import CallService
 from signaling.contacts.discovery import Discovery
@@ -49,11 +52,27 @@ from signaling.presence.bus import RedisBus
 from signaling.presence.service import PresenceService
 from signaling.presence.store import PresenceStore
 from signaling.privacy.consents import ConsentService
+from signaling.privacy.erasure import Erasure, Step
+from signaling.privacy.export import Exporter, Live
+from signaling.privacy.export_sections import (
+    SECTIONS,
+    AddressBookSection,
+    LinksSection,
+    LiveCall,
+    LiveCallsSection,
+    OpenLink,
+    PresenceSection,
+)
+from signaling.privacy.objections import ObjectionService
+from signaling.privacy.owed import Owed, OwedErasures, What
+from signaling.privacy.restriction import Restriction
+from signaling.privacy.rights import Rights
 from signaling.settings import Settings
 from signaling.storage.migrate import migrate
+from signaling.storage.scrub import AppendOnlyFile, scrub_sql
 from signaling.storage.sql import Database
-from signaling.wire.messages import ContactMatch, ContactsChanged, DevicesChanged, LinkClaimed
-from signaling.wire.rest import Channel, IceServer, IceServers
+from signaling.wire.messages import CloseCode, ContactMatch, ContactsChanged, DevicesChanged, LinkClaimed
+from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState
 from turn_config.ice_servers import ice_servers
 
 log = logging.getLogger(__name__)
@@ -147,24 +166,20 @@ class Events:
         self._later(self.contacts.joined(account, discovery_token))
         self.presence_rules_changed(account)
 
-    def account_reset(self, account: str) -> None:
-        """The address book's key is lost with the old devices: empty it."""
-        self._erase(account, known=True)
-
-    def account_deleted(self, account: str, discovery_token: str) -> None:
-        """Empty what is not in SQL, and tell who had the account as a contact."""
+    def account_erased(self, account: str) -> None:
+        """An account's rows are gone."""
         self.calls.invalidate(account)
-        self._surely(lambda: self.contacts.forget_account(account, discovery_token))
-        self._surely(lambda: self.presence.forget_account(account))
 
-    def consent_withdrawn(self, account: str) -> None:
-        """What was collected under the consent goes."""
-        self._erase(account, known=True)
-
-    def _erase(self, account: str, *, known: bool) -> None:
-        # owed once, tried until settled: what the user uploads after a new yes is not what is erased
-        self.contacts.owe(account, known=known)
-        self._surely(lambda: self.contacts.settle(account))
+    def account_restricted(self, account: str, devices: list[str], discovery_token: str, *, restricted: bool) -> None:
+        """An account was frozen or unfrozen: to others it is as if it had left or joined."""
+        self.calls.invalidate(account)
+        for device in devices:
+            self.sessions.forget(device)
+            if restricted:
+                self.calls.end_device(device)
+                self.sockets.end(device, CloseCode.RESTRICTED)
+        work = self.contacts.left if restricted else self.contacts.joined
+        self._later(work(account, discovery_token))
 
     def swept(self) -> None:
         """A hub has started: make up for erasures that an earlier one could not do."""
@@ -240,16 +255,21 @@ class Hub:
         directory = events.directory = Directory(database)
         self.discovery = Discovery(url=settings.keyholder_url, secret=settings.keyholder_secret)
         store = ContactStore(book_redis)
+        owed = self.owed = OwedErasures(database)
 
         async def on_withdrawn(account: str, _purpose: str) -> None:
-            try:
-                await contacts.withdrawn(account)
-            except (RedisError, OSError):
-                events.consent_withdrawn(account)  # the withdrawal stands; the store is emptied as soon as it answers
+            await self.erasure.erase_address_book(account)
 
         consents = ConsentService(database=database, policy_version=settings.policy_version, on_withdrawn=on_withdrawn)
         contacts = events.contacts = ContactService(
-            database=database, store=store, directory=directory, discovery=self.discovery, consents=consents, events=events
+            database=database,
+            store=store,
+            directory=directory,
+            discovery=self.discovery,
+            consents=consents,
+            events=events,
+            owed=owed,
+            settle=lambda account: self.erasure.settle(account, What.ADDRESS_BOOK),
         )
         self.history = History(database=database, redis=redis)
         calls = events.calls = self.calls = CallService(
@@ -267,15 +287,46 @@ class Hub:
             bus=RedisBus(redis),
             send=lambda device, message: self.sockets.send(device, message),
         )
+        registrations = RegistrationStore(redis, pepper)
+        link_store = LinkStore(redis)
+        self.erasure = Erasure(
+            database=database,
+            owed=owed,
+            events=events,
+            handles=registrations.handles,
+            steps=erasure_steps(
+                contacts=contacts,
+                calls=calls,
+                history=self.history,
+                links=link_store,
+                registrations=registrations,
+                presence=self.presence,
+            ),
+            books_answer=contacts.answers,
+            scrub=self._scrub,
+        )
+        self._append_only_file = AppendOnlyFile(redis)
+        profile = ProfileService(database=database, events=events, presence_changed=events.presence_changed)
+        rights = Rights(
+            exporter=Exporter(
+                database=database,
+                server_name=settings.server_name,
+                live=export_sections(redis=redis, contacts=contacts, links=link_store, presence=PresenceStore(redis)),
+                before=self.history.write_all,
+            ),
+            erasure=self.erasure,
+            restriction=Restriction(database=database, events=events),
+        )
         self.relays = RelayService(redis=redis, party=calls.party, send=lambda device, message: self.sockets.send(device, message))
         registration = RegistrationService(
             database=database,
-            store=RegistrationStore(redis, pepper),
+            store=registrations,
             delivery=self.delivery,
             tokens=self.discovery,
             events=events,
             policy_version=settings.policy_version,
             pepper=pepper,
+            book_lost=self.erasure.erase_address_book,
         )
 
         async def may_see(session: Session, account: str) -> bool:
@@ -291,11 +342,11 @@ class Hub:
             online=lambda device: self.sockets.online(device),
             may_see=may_see,
         )
-        links = events.links = LinkService(database=database, store=LinkStore(redis), events=events)
+        links = events.links = LinkService(database=database, store=link_store, events=events)
         handlers: Handlers = {
             **signaling.accounts.api.handlers(
                 registration=registration,
-                profile=ProfileService(database=database, events=events, presence_changed=events.presence_changed),
+                profile=profile,
                 devices=devices,
                 links=links,
             ),
@@ -304,6 +355,7 @@ class Hub:
             **signaling.privacy.api.handlers(
                 consents, server_name=settings.server_name, policy_version=settings.policy_version, policy_file=settings.policy_file
             ),
+            **signaling.privacy.api.rights_handlers(rights, ObjectionService(database=database), profile.get),
             **signaling.calls.api.handlers(self.history),
             **signaling.calls.relays.handlers(self.relays),
             "ice.servers": self._ice_servers,
@@ -353,7 +405,13 @@ class Hub:
         await self.calls.start()
         await self.presence.start()
         self.relays.start()
+        self.erasure.start()
         self.events.swept()
+
+    async def _scrub(self) -> None:
+        """Files hold nothing any more of what was deleted (P23)."""
+        await scrub_sql(self.database)
+        await self._append_only_file.rewrite()
 
     def application(self) -> web.Application:
         """The aiohttp application."""
@@ -369,6 +427,7 @@ class Hub:
         await self.sockets.close()
         await self.presence.close()
         await self.relays.close()
+        await self.erasure.close()
         await self.calls.close()
         await self.events.close()
         await self.discovery.close()
@@ -377,6 +436,83 @@ class Hub:
         await self.redis.aclose()
         await self.book_redis.aclose()
         await self.database.close()
+
+
+def erasure_steps(
+    *,
+    contacts: ContactService,
+    calls: CallService,
+    history: History,
+    links: LinkStore,
+    registrations: RegistrationStore,
+    presence: PresenceService,
+) -> dict[What, list[Step]]:
+    """What each store beside SQL does when an account or an address book is erased (P23)."""
+
+    async def end_calls(_note: Owed) -> None:
+        await calls.drain()  # the devices' calls end with the devices; here they have
+        await history.write_all()  # lines of an account that is gone are dropped
+
+    async def forget_links(note: Owed) -> None:
+        await links.forget(note.account)
+
+    async def forget_registrations(note: Owed) -> None:
+        await registrations.forget_all(note.handles)
+
+    async def forget_presence(note: Owed) -> None:
+        await presence.forget_account(note.account)
+
+    async def forget_contacts(note: Owed) -> None:
+        await contacts.forget_account(note.account, note.discovery_token)
+
+    async def empty_book(note: Owed) -> None:
+        await contacts.erase_book(note.account, known=note.known)
+
+    of_account: list[Step] = [end_calls, forget_links, forget_registrations, forget_presence, forget_contacts]
+    return {What.ACCOUNT: of_account, What.ADDRESS_BOOK: [empty_book]}
+
+
+def export_sections(*, redis: Redis, contacts: ContactService, links: LinkStore, presence: PresenceStore) -> dict[str, Live]:
+    """Readers of what an export holds beside the rows of SQL (P22)."""
+
+    async def address_book(account: str) -> AddressBookSection:
+        return AddressBookSection((await contacts.get(account)).entries)
+
+    async def open_links(account: str) -> LinksSection:
+        found = []
+        for fields in await links.of_account(account):
+            claim = msgspec.json.decode(fields["claim"], type=ClaimLink) if "claim" in fields else None
+            name = UNSET if claim is None else claim.device_name
+            found.append(OpenLink(fields["link"], LinkState(fields["state"]), fields["device"], name))
+        return LinksSection(found)
+
+    async def live_calls(account: str) -> LiveCallsSection:
+        return LiveCallsSection(
+            [
+                LiveCall(
+                    call=call.id,
+                    peer=call.callee if call.caller == account else call.caller,
+                    outgoing=call.caller == account,
+                    stage=call.stage,
+                    started_at=int(call.created_at * 1000),
+                )
+                for call in await live_calls_of(redis, account)
+            ]
+        )
+
+    async def seen(account: str) -> PresenceSection:
+        now = (await presence.read([account]))[account]
+        return PresenceSection(now.online, [minute for minute in (now.last_seen, now.before) if minute is not None])
+
+    sections: dict[str, Live] = {
+        "address_book": address_book,
+        "links": open_links,
+        "live_calls": live_calls,
+        "presence": seen,
+    }
+    if sections.keys() != SECTIONS.keys():
+        raise ValueError(f"sections of the export without a reader: {sorted(SECTIONS.keys() ^ sections.keys())}")
+    return sections
 
 
 def default_web_root() -> Path | None:

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from signaling.storage.embedded import EmbeddedValkey
 from signaling.storage.sql import Database
 from signaling.storage.tables import metadata
+from tests.inventory import unknown_keys
 
 _names = itertools.count()
 
@@ -53,17 +54,22 @@ def _valkeys() -> Iterator[tuple[EmbeddedValkey, EmbeddedValkey]]:
 
 @pytest.fixture
 async def redis(_valkeys) -> AsyncIterator[Redis]:
-    client = redis_client(_valkeys[0].url)
-    await client.flushall()
-    yield client
-    await client.aclose()
+    async for client in _clean(_valkeys[0].url):
+        yield client
 
 
 @pytest.fixture
 async def book_redis(_valkeys) -> AsyncIterator[Redis]:
-    client = redis_client(_valkeys[1].url)
+    async for client in _clean(_valkeys[1].url):
+        yield client
+
+
+async def _clean(url: str) -> AsyncIterator[Redis]:
+    """An empty Redis. What a test leaves there must stand in the data inventory: so every test that uses a feature proves its keys."""
+    client = redis_client(url)
     await client.flushall()
     yield client
+    assert unknown_keys(await client.keys("*")) == [], "keys without a row in docs/data.md"
     await client.aclose()
 
 

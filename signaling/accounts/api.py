@@ -27,9 +27,6 @@ def handlers(*, registration: RegistrationService, profile: ProfileService, devi
     async def get(r: RestRequest) -> Struct:
         return await profile.get(r.session)
 
-    async def delete(r: RestRequest) -> None:
-        await profile.delete(r.session)
-
     async def change_settings(r: RestRequest) -> Struct:
         return await profile.change_settings(r.session, r.body)
 
@@ -69,7 +66,6 @@ def handlers(*, registration: RegistrationService, profile: ProfileService, devi
         "registration.verify": verify,
         "registration.finish": finish,
         "account.get": get,
-        "account.delete": delete,
         "settings.change": change_settings,
         "devices.list": list_devices,
         "devices.revoke": revoke,

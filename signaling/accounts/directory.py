@@ -20,6 +20,8 @@ class AccountFacts(Struct, frozen=True):
     discovery_token: str
     who_can_call: WhoCanCall
     devices: tuple[DeviceCertificate, ...]
+    restricted: bool = False
+    """Frozen by its owner: it is called by nobody and is nobody's match (P23)."""
 
 
 class Directory:
@@ -38,16 +40,18 @@ class Directory:
                 select(devices.c.certificate).where(devices.c.account == account).order_by(devices.c.created_at, devices.c.id)
             )
             decoded = tuple(msgspec.json.decode(c, type=DeviceCertificate) for (c,) in certificates)
-        return AccountFacts(row.id, row.phone, row.discovery_token, WhoCanCall(row.who_can_call), decoded)
+        return AccountFacts(
+            row.id, row.phone, row.discovery_token, WhoCanCall(row.who_can_call), decoded, row.restricted_at is not None
+        )
 
     async def by_tokens(self, tokens: Iterable[str]) -> dict[str, str]:
-        """Accounts by discovery token, of those tokens that are accounts."""
+        """Accounts by discovery token, of those tokens that are accounts; frozen ones are left out."""
         wanted = list(tokens)
         found: dict[str, str] = {}
         async with self._database.begin() as connection:
             for start in range(0, len(wanted), 500):  # SQLite bounds the parameters of one statement
                 query = select(accounts.c.discovery_token, accounts.c.id).where(
-                    accounts.c.discovery_token.in_(wanted[start : start + 500])
+                    accounts.c.discovery_token.in_(wanted[start : start + 500]), accounts.c.restricted_at.is_(None)
                 )
                 found.update({row.discovery_token: row.id for row in await connection.execute(query)})
         return found

@@ -16,12 +16,6 @@ class AccountEvents(Protocol):
     def account_created(self, account: str, discovery_token: str) -> None:
         """Someone joined: who waits for this number sees the match (P08)."""
 
-    def account_reset(self, account: str) -> None:
-        """An account was registered anew; the key of its address book is lost, so the book is emptied."""
-
-    def account_deleted(self, account: str, discovery_token: str) -> None:
-        """An account is gone, and everything of it that is not in SQL must go too (P23)."""
-
     def settings_changed(self, account: str) -> None:
         """``who_can_call`` changed."""
 

@@ -90,13 +90,19 @@ class LinkStore:
         for key in (f"link:{link}", f"link_lookup:{lookup}"):
             await self._redis.delete(key)
 
-    async def forget(self, account: str, opened_by: Collection[str]) -> None:
-        """Forget the links that some devices of an account opened, and who claimed them (P23)."""
+    async def of_account(self, account: str) -> list[dict[str, str]]:
+        """Every link that an account has opened and that has not expired; its id is the field ``link``."""
+        links: Any = await self._redis.smembers(f"links:{account}")
+        found = [(link.decode(), (await self.load(link.decode()))[0]) for link in sorted(links)]
+        return [fields | {"link": link} for link, fields in found if fields]
+
+    async def forget(self, account: str, opened_by: Collection[str] | None = None) -> None:
+        """Forget the links that some devices of an account opened, or all of it, and who claimed them (P23)."""
         links: Any = await self._redis.smembers(f"links:{account}")
         for name in links:
             link = name.decode()
             fields, _ = await self.load(link)
-            if fields and fields["device"] not in opened_by:
+            if fields and opened_by is not None and fields["device"] not in opened_by:
                 continue
             if "claim_key" in fields:
                 await self._redis.delete(fields["claim_key"])

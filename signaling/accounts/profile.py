@@ -1,4 +1,4 @@
-"""The user's own account: look at it, change its settings, delete it."""
+"""The user's own account: look at it, change its settings. Deleting it is ``privacy/erasure.py``."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from signaling.accounts.events import AccountEvents
 from signaling.gateway.request import Session
 from signaling.storage.sql import Database
-from signaling.storage.tables import accounts, devices, presence_exceptions
+from signaling.storage.tables import accounts, presence_exceptions
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.rest import Account, ChangeSettings, LastSeenRule, LastSeenTo, OnlineRule, OnlineTo, WhoCanCall
 
@@ -45,6 +45,7 @@ class ProfileService:
             last_seen=LastSeenRule(LastSeenTo(row.last_seen_to), exceptions["last_seen"]),
             online=OnlineRule(OnlineTo(row.online_to), exceptions["online"]),
             always_relay=row.always_relay,
+            restricted_at=UNSET if row.restricted_at is None else row.restricted_at,
         )
 
     async def change_settings(self, session: Session, body: ChangeSettings) -> Account:
@@ -73,22 +74,6 @@ class ProfileService:
             if body.last_seen is not UNSET or body.online is not UNSET:
                 await self._presence_changed(session.account)
         return await self.get(session)
-
-    async def delete(self, session: Session) -> None:
-        """Delete the account with everything that belongs to it (P23). Other people's own call history keeps its opaque id."""
-        async with self._database.begin() as connection:
-            # a device that is being linked comes before this, and is removed with the others, or after it, and is refused
-            await connection.execute(select(accounts.c.id).where(accounts.c.id == session.account).with_for_update())
-            removed = await connection.execute(select(devices.c.id).where(devices.c.account == session.account))
-            ids = [row.id for row in removed]
-            await connection.execute(delete(devices).where(devices.c.account == session.account))
-            gone = await connection.execute(
-                delete(accounts).where(accounts.c.id == session.account).returning(accounts.c.discovery_token)
-            )
-            token = gone.scalar()
-        if token is not None:
-            self._events.devices_removed(session.account, ids)
-            self._events.account_deleted(session.account, token)
 
 
 async def _exceptions(connection: AsyncConnection, account: str) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -44,6 +44,7 @@ class RegistrationService:
         policy_version: the version that must be acknowledged (P04).
         delivery: by channel.
         tokens: computes discovery tokens.
+        book_lost: an account was registered anew: the key of its address book is lost with the old devices, so the book must go.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class RegistrationService:
         events: AccountEvents,
         policy_version: str,
         pepper: bytes,
+        book_lost: Callable[[str], Awaitable[None]],
         clock: Callable[[], float] = time.time,
         token_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
@@ -66,6 +68,7 @@ class RegistrationService:
         self._events = events
         self._policy_version = policy_version
         self._pepper = pepper
+        self._book_lost = book_lost
         self._clock = clock
         self._token_bytes = token_bytes
 
@@ -201,13 +204,13 @@ class RegistrationService:
         except IntegrityError:
             await self._existing(record)  # someone was faster with the number or the address
             raise Refused(ErrorCode.DEVICE_EXISTS) from None
-        await self._store.delete(token)
         if existing is None:
             self._events.account_created(account, discovery_token)
         else:
             self._events.devices_removed(account, removed)
-            self._events.account_reset(account)
+            await self._book_lost(account)  # before the user can upload a new one
             self._events.devices_changed(account)
+        await self._store.delete(token)
         return SignedIn(account=account, device=certificate.device, token=session_token)
 
     async def _load(self, token: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ Keys hold no number and no address: they are HMACs under the server's pepper. A 
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -40,7 +40,20 @@ class RegistrationStore:
         async with self._redis.pipeline(transaction=True) as pipe:
             pipe.hset(key, mapping=dict[Any, Any](fields))
             pipe.expire(key, REGISTRATION_LIFETIME)
+            for handle in self.handles(fields["phone"], fields["email"]):
+                pipe.sadd(handle, key)
+                pipe.expire(handle, REGISTRATION_LIFETIME)
             await pipe.execute()
+
+    def handles(self, phone: str, email: str) -> list[str]:
+        """Under what a number's and an address's registrations can be found: keyed hashes, which name neither."""
+        return [self._key("registrations", phone), self._key("registrations", email)]
+
+    async def forget_all(self, handles: Iterable[str]) -> None:
+        """Forget every registration that is under way for a number or an address (P23)."""
+        for handle in handles:
+            keys: Any = await self._redis.smembers(handle)
+            await self._redis.delete(handle, *keys)
 
     async def load(self, token: str) -> dict[str, str]:
         """All fields; empty when there is no such registration."""
@@ -59,7 +72,14 @@ class RegistrationStore:
 
     async def delete(self, token: str) -> None:
         """Forget a registration."""
-        await self._redis.delete(self._key("registration", token))
+        key = self._key("registration", token)
+        fields = await self.load(token)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(key)
+            if "phone" in fields:
+                for handle in self.handles(fields["phone"], fields["email"]):
+                    pipe.srem(handle, key)
+            await pipe.execute()
 
     async def count(self, kind: str, value: str) -> tuple[int, int]:
         """Count one use of a limited thing within an hour.

@@ -22,7 +22,7 @@ def hash_token(token: str) -> bytes:
 
 
 class Sessions:
-    """Authenticates tokens. ``forget`` must be called when a device is removed."""
+    """Authenticates tokens. ``forget`` must be called when a device is removed, or its account frozen or unfrozen."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -39,7 +39,7 @@ class Sessions:
             return session
         generation = self._generation
         query = (
-            select(devices.c.id, devices.c.account, devices.c.certificate, accounts.c.phone)
+            select(devices.c.id, devices.c.account, devices.c.certificate, accounts.c.phone, accounts.c.restricted_at)
             .join(accounts, accounts.c.id == devices.c.account)
             .where(devices.c.token_hash == digest)
         )
@@ -47,7 +47,8 @@ class Sessions:
             row = (await connection.execute(query)).first()
         if row is None:
             return None
-        session = Session(row.account, row.id, row.phone, msgspec.json.decode(row.certificate, type=DeviceCertificate))
+        certificate = msgspec.json.decode(row.certificate, type=DeviceCertificate)
+        session = Session(row.account, row.id, row.phone, certificate, row.restricted_at is not None)
         if generation == self._generation:  # a device removed while we were reading must not come back by the cache
             self._cache[digest] = session
             self._by_device[session.device] = digest

@@ -107,6 +107,11 @@ class History:
         await self._redis.ltrim(QUEUE, len(raw), -1)
         return len(raw)
 
+    async def write_all(self) -> None:
+        """Move everything that is queued to SQL."""
+        while await self.write_queued():
+            pass
+
     async def page(self, account: str, *, before: str | None, limit: int) -> CallHistory:
         """One page, newest first. ``before`` is ``next`` of the page before."""
         await self.write_queued()  # one's own last call is there when one looks
@@ -150,7 +155,6 @@ class History:
 
     async def forget_all(self, account: str) -> None:
         """Delete the user's whole history; the other sides keep their own."""
-        while await self.write_queued():
-            pass
+        await self.write_all()
         async with self._database.begin() as connection:
             await connection.execute(delete(call_records).where(call_records.c.account == account))

@@ -250,6 +250,25 @@ class CallService:
         for call_id in tuple(self._by_device.get(device, ())):
             self._enqueue_event(call_id, machine.Removed(device), now)
 
+    async def drain(self) -> None:
+        """Wait until everything that was asked for before is stored. Raises ``ConnectionError`` when Redis does not answer."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def stored(_message: ServerMessage) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        def failed(_message: ServerMessage) -> None:
+            if not done.done():
+                done.set_exception(ConnectionError("Redis does not answer"))
+
+        def work(batch: _Batch) -> None:
+            batch.tell.append((stored, _NOTHING))
+            batch.requests.append((0, failed))
+
+        self._enqueue(work)
+        await done
+
     def in_call_with(self, device: str, account: str) -> bool:
         """Whether a device is in, or is offered, a live call with an account."""
         for call_id in self._by_device.get(device, ()):
@@ -311,7 +330,8 @@ class CallService:
                     callee_exists=bool(facts.devices),
                     caller_has_callee=await self._contacts.is_contact(session.account, facts.discovery_token),
                     callee_has_caller=await self._contacts.is_contact(callee, own.discovery_token),
-                    blocked=await self._contacts.has_blocked(callee, session.account),
+                    # a frozen account is to the caller as one that blocked them: nobody home (P23)
+                    blocked=facts.restricted or await self._contacts.has_blocked(callee, session.account),
                     who_can_call=facts.who_can_call,
                 )
                 certificates = {certificate.device: certificate for certificate in facts.devices}

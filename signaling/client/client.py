@@ -31,6 +31,7 @@ from signaling.client.sealing import Route, SealError
 from signaling.client.security import Notice, Security, SecurityNotice, Verdict
 from signaling.client.socket import Socket
 from signaling.contacts import oprf
+from signaling.privacy import proof
 from signaling.wire import base64url
 from signaling.wire.certificate import DeviceCertificate
 from signaling.wire.errors import ErrorCode
@@ -70,6 +71,7 @@ from signaling.wire.rest import (
     CallRecord,
     ChangeConsent,
     ChangeContacts,
+    ChangeRestriction,
     ChangeSettings,
     Channel,
     ClaimLink,
@@ -78,6 +80,7 @@ from signaling.wire.rest import (
     Entry,
     Evaluate,
     LinkState,
+    Proof,
     SendCode,
     StartRegistration,
     VerifyCode,
@@ -331,6 +334,26 @@ class Client:
         await self._ask("links.approve", approval, session=True, link=link.link)
         self._link = None
         return str(claim.device_name)
+
+    # --- rights (P22, P23) ----------------------------------------------------------------------------------------------------
+
+    async def export(self) -> bytes:
+        """Everything that the server stores about this account: a ZIP archive with ``export.json``, its schema, and media."""
+        content: bytes = await self._ask("account.export", self._prove(proof.EXPORT), session=True)
+        return content
+
+    async def delete_account(self) -> None:
+        """Delete the account and everything of it, at once and for good."""
+        await self._ask("account.delete", self._prove(proof.DELETE), session=True)
+
+    async def restrict(self, restricted: bool = True) -> None:
+        """Freeze the account: nothing is processed and nothing is lost; or unfreeze it. ``connect`` again after that."""
+        proven = self._prove(proof.RESTRICT if restricted else proof.UNRESTRICT)
+        await self._ask("account.restrict", ChangeRestriction(restricted, proven), session=True)
+
+    def _prove(self, act: str) -> Proof:
+        profile = self._profile()
+        return proof.prove(act, profile.account, profile.device, profile.keys.signing, _now())
 
     # --- contacts -----------------------------------------------------------------------------------------------------------
 

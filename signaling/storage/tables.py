@@ -44,6 +44,7 @@ accounts: Final = Table(
     Column("online_to", String(20), nullable=False, server_default="same_as_last_seen"),
     Column("always_relay", Boolean, nullable=False, server_default=false()),
     Column("created_at", BigInteger, nullable=False),
+    Column("restricted_at", BigInteger, nullable=True),  # frozen since (P23); null: not
 )
 
 presence_exceptions: Final = Table(
@@ -101,4 +102,24 @@ call_records: Final = Table(
     Column("connected_at", BigInteger, nullable=True),
     Column("ended_at", BigInteger, nullable=False),
     Index("ix_call_records_account_started_at", "account", "started_at"),
+)
+
+owed_erasures: Final = Table(
+    "owed_erasures",
+    metadata,
+    # no foreign key: the row outlives the account, until every store has done its part (P23)
+    Column("account", String(22), primary_key=True),
+    Column("what", String(16), primary_key=True),  # account, address_book
+    Column("known", Boolean, nullable=False),  # whether the account goes on to exist
+    Column("discovery_token", String(86), nullable=True),
+    Column("handles", Text, nullable=False),  # JSON: keyed hashes under which Redis knows registrations under way
+    Column("at", BigInteger, nullable=False),
+)
+
+objections: Final = Table(
+    "objections",
+    metadata,
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("interest", String(32), primary_key=True),
+    Column("at", BigInteger, nullable=False),
 )

@@ -41,6 +41,9 @@ class ErrorCode(StrEnum):
     DEVICE_EXISTS = "device_exists"
     TOO_MANY_DEVICES = "too_many_devices"
     LINK_STATE = "link_state"
+    # rights (P22, P23)
+    PROOF_INVALID = "proof_invalid"
+    RESTRICTED = "restricted"
     # contacts (P05, P08)
     CONSENT_REQUIRED = "consent_required"
     BUDGET_SPENT = "budget_spent"
@@ -100,6 +103,12 @@ ERRORS: Final[dict[ErrorCode, ErrorInfo]] = {
     ErrorCode.DEVICE_EXISTS: ErrorInfo(409, "This device id is in use; make a new one."),
     ErrorCode.TOO_MANY_DEVICES: ErrorInfo(409, "The account has as many devices as it may have; remove one first."),
     ErrorCode.LINK_STATE: ErrorInfo(409, "The link is not in the state that this step needs (used, refused or not claimed yet)."),
+    ErrorCode.PROOF_INVALID: ErrorInfo(
+        403, "Not signed by this device's key for this act, or its time is over an hour off the server's."
+    ),
+    ErrorCode.RESTRICTED: ErrorInfo(
+        403, "The account is frozen by its owner (P23): only rights can be exercised until it is unfrozen."
+    ),
     ErrorCode.CONSENT_REQUIRED: ErrorInfo(403, "This needs a consent that was not given or was withdrawn (P05, P21)."),
     ErrorCode.BUDGET_SPENT: ErrorInfo(429, "The discovery budget of this account is used up; `retry_after` says when it refills."),
     ErrorCode.ADDRESS_BOOK_FULL: ErrorInfo(409, "The address book holds as many entries as it may hold."),

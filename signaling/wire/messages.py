@@ -59,6 +59,8 @@ class CloseCode:
     """A frame over ``MAX_FRAME``."""
     UNAUTHENTICATED: Final = 4401
     """No valid ``hello`` in time, or the session was revoked: sign in again."""
+    RESTRICTED: Final = 4403
+    """The account is frozen by its owner (P23): connect again when it is unfrozen."""
     REPLACED: Final = 4409
     """The same device connected again; the newer socket stays."""
     SLOW: Final = 4410
@@ -108,10 +110,6 @@ class Hello(Request, frozen=True, tag="hello"):
     """The first frame: who is connecting. Answered by ``ok`` and ``sync``; else ``error`` and close 4401."""
 
     token: Token
-
-
-class Ping(Request, frozen=True, tag="ping"):
-    """Are you there? Answered by ``ok``. For clients that cannot see WebSocket pings (browsers) and doubt their connection."""
 
 
 class CallInvite(Request, frozen=True, tag="call.invite"):
@@ -181,7 +179,6 @@ class PresenceWatch(Request, frozen=True, tag="presence.watch"):
 
 ClientMessage = (
     Hello
-    | Ping
     | CallInvite
     | CallRinging
     | CallAccept

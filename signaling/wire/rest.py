@@ -22,6 +22,7 @@ from signaling.wire.ids import (
     Mac,
     Millis,
     Sealed,
+    Signature,
     Token,
 )
 from signaling.wire.messages import ContactMatch, Presence, Reason
@@ -206,7 +207,7 @@ class OnlineRule(Struct, frozen=True, omit_defaults=True):
     excepted: Excepted | UnsetType = UNSET
 
 
-class Account(Struct, frozen=True):
+class Account(Struct, frozen=True, omit_defaults=True):
     """The user's own account."""
 
     account: AccountId
@@ -220,6 +221,8 @@ class Account(Struct, frozen=True):
     online: OnlineRule
     always_relay: bool
     """Calls never show this account's IP address to the other side: media go through a relay only."""
+    restricted_at: Millis | UnsetType = UNSET
+    """Set while the account is frozen: since when."""
 
 
 class ChangeSettings(Struct, frozen=True, omit_defaults=True):
@@ -328,6 +331,53 @@ class LinkOutcome(Struct, frozen=True, omit_defaults=True):
     expires_in: float
     approval: ApproveLink | UnsetType = UNSET
     session: SignedIn | UnsetType = UNSET
+
+
+# --- rights (P22, P23) ---------------------------------------------------------------------------------------------------------
+
+
+class Proof(Struct, frozen=True):
+    """That the device itself asks, not who found its token: a signature of its signing key (``signaling/privacy/proof.py``)."""
+
+    at: Millis
+    """When it was signed."""
+    signature: Signature
+
+
+class ChangeRestriction(Struct, frozen=True):
+    """Freeze or unfreeze the account."""
+
+    restricted: bool
+    proof: Proof
+
+
+class Interest(StrEnum):
+    """What is done without consent, in the service's legitimate interest, and may be objected to (P23)."""
+
+    ANNOUNCEMENTS = "announcements"
+    STATISTICS = "statistics"
+
+
+class Objection(Struct, frozen=True, omit_defaults=True):
+    """Where an interest stands."""
+
+    interest: Interest
+    text: str
+    """What is done, and what an objection does, word for word."""
+    objected: bool
+    at: Millis | UnsetType = UNSET
+
+
+class Objections(Struct, frozen=True):
+    """Every interest."""
+
+    objections: list[Objection]
+
+
+class ChangeObjection(Struct, frozen=True):
+    """Object, or take the objection back."""
+
+    objected: bool
 
 
 # --- consents (P05, P21) --------------------------------------------------------------------------------------------------------
@@ -529,6 +579,10 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     errors: tuple[ErrorCode, ...] = ()
     """Codes beside those that any request may get."""
     query: tuple[Query, ...] = ()
+    download: str | None = None
+    """Media type, when the answer is a file rather than a Struct."""
+    when_restricted: bool = False
+    """Whether an account that is frozen may do this (P23)."""
 
 
 _E = ErrorCode
@@ -588,12 +642,60 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         status=201,
         errors=(_E.NOT_VERIFIED, _E.CERTIFICATE_INVALID, _E.DEVICE_EXISTS, _E.PHONE_TAKEN, _E.EMAIL_TAKEN),
     ),
-    Endpoint(id="account.get", method="GET", path="/v1/account", summary="The user's own account", answer=Account),
+    Endpoint(
+        id="account.get",
+        method="GET",
+        path="/v1/account",
+        summary="The user's own account",
+        answer=Account,
+        when_restricted=True,
+    ),
+    Endpoint(
+        id="account.export",
+        method="POST",
+        path="/v1/account/export",
+        summary="Everything that is stored about the user, as one ZIP archive: JSON, its schema, and media (P22)",
+        body=Proof,
+        download="application/zip",
+        errors=(_E.PROOF_INVALID,),
+        when_restricted=True,
+    ),
     Endpoint(
         id="account.delete",
-        method="DELETE",
-        path="/v1/account",
-        summary="Delete the account and everything that belongs to it, at once",
+        method="POST",
+        path="/v1/account/deletion",
+        summary="Delete the account and everything that belongs to it, at once (P23)",
+        body=Proof,
+        errors=(_E.PROOF_INVALID,),
+        when_restricted=True,
+    ),
+    Endpoint(
+        id="account.restrict",
+        method="PUT",
+        path="/v1/account/restriction",
+        summary="Freeze the account: nothing is processed and nothing is lost; or unfreeze it (P23)",
+        body=ChangeRestriction,
+        answer=Account,
+        errors=(_E.PROOF_INVALID,),
+        when_restricted=True,
+    ),
+    Endpoint(
+        id="objections.list",
+        method="GET",
+        path="/v1/objections",
+        summary="What is done without consent, and whether the user objects",
+        answer=Objections,
+        when_restricted=True,
+    ),
+    Endpoint(
+        id="objections.change",
+        method="PUT",
+        path="/v1/objections/{interest}",
+        summary="Object, or take the objection back; it holds at once",
+        body=ChangeObjection,
+        answer=Objection,
+        errors=(_E.NOT_FOUND,),
+        when_restricted=True,
     ),
     Endpoint(
         id="settings.change",

@@ -25,15 +25,15 @@ ANY_REQUEST: Final = (
 """Codes that any request may get."""
 
 
-def _portable(schema: Any) -> Any:
+def portable(schema: Any) -> Any:
     r"""JSON Schema patterns are ECMA-262, which has no ``\Z``; there ``$`` without the m flag means the same."""
     if isinstance(schema, dict):
         return {
-            key: value.replace(r"\Z", "$") if key == "pattern" and isinstance(value, str) else _portable(value)
+            key: value.replace(r"\Z", "$") if key == "pattern" and isinstance(value, str) else portable(value)
             for key, value in schema.items()
         }
     if isinstance(schema, list):
-        return [_portable(item) for item in schema]
+        return [portable(item) for item in schema]
     return schema
 
 
@@ -57,7 +57,7 @@ def openapi() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
-            "schemas": _portable(components),
+            "schemas": portable(components),
             "securitySchemes": {
                 auth.value: {"type": "http", "scheme": "bearer", "description": text}
                 for auth, text in (
@@ -76,14 +76,19 @@ def _operation(endpoint: Endpoint, ref: dict[Any, Any]) -> dict[str, Any]:
         for name in re.findall(r"\{(\w+)\}", endpoint.path)
     ]
     parameters += [
-        {"name": q.name, "in": "query", "description": q.description, "schema": _portable({"type": "string", "pattern": q.pattern})}
+        {"name": q.name, "in": "query", "description": q.description, "schema": portable({"type": "string", "pattern": q.pattern})}
         for q in endpoint.query
     ]
     codes = {*ANY_REQUEST, *endpoint.errors}
     if endpoint.auth is not Auth.NONE:
         codes.add(ErrorCode.UNAUTHENTICATED)
+    if endpoint.auth is Auth.SESSION and not endpoint.when_restricted:
+        codes.add(ErrorCode.RESTRICTED)
     responses: dict[str, Any] = {}
-    if endpoint.answer is None:
+    if endpoint.download is not None:
+        file = {"schema": {"type": "string", "format": "binary"}}
+        responses[str(endpoint.status)] = {"description": "A file.", "content": {endpoint.download: file}}
+    elif endpoint.answer is None:
         responses["204"] = {"description": "Done."}
     else:
         responses[str(endpoint.status)] = {
@@ -139,7 +144,7 @@ def asyncapi() -> dict[str, Any]:
             "fromClient": {"action": "receive", "channel": {"$ref": "#/channels/socket"}, "messages": listed(client)},
             "fromHub": {"action": "send", "channel": {"$ref": "#/channels/socket"}, "messages": listed(server)},
         },
-        "components": {"messages": messages, "schemas": _portable(components)},
+        "components": {"messages": messages, "schemas": portable(components)},
     }
 
 

@@ -162,6 +162,6 @@ async def test_a_saved_profile_signs_in_again_and_a_revoked_one_is_told(hub, tmp
         assert again.safety_number(bob.profile.account)
         hub.hub.events.devices_removed(again.profile.account, [again.profile.device])
         assert not again.revoked.is_set()  # the socket was closed, but the row is still there: it may come back
-        await again._ask("account.delete", session=True)
+        await again.delete_account()
         async with asyncio.timeout(15):
             await again.revoked.wait()

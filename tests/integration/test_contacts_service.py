@@ -7,6 +7,7 @@ from signaling.accounts.directory import Directory
 from signaling.contacts.service import ContactService
 from signaling.contacts.store import ContactStore, PersistentStoreError, check_not_persistent
 from signaling.privacy.consents import ConsentService, text_hash
+from signaling.privacy.owed import OwedErasures, What
 from signaling.storage.tables import accounts
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.rest import ChangeConsent, ChangeContacts, Entry, Purpose
@@ -42,6 +43,7 @@ class World:
     def __init__(self, database, redis, clock) -> None:
         self.database, self.redis, self.events = database, redis, Recorder()
         self.asked: list = []
+        self.owed = OwedErasures(database, clock=clock)
 
         async def withdrawn(account: str, _purpose: str) -> None:
             await self.contacts.delete(account)
@@ -54,8 +56,13 @@ class World:
             discovery=self,
             consents=self.consents,
             events=self.events,
+            owed=self.owed,
+            settle=self.settle,
             clock=clock,
         )
+
+    async def settle(self, account: str) -> None:
+        await self.owed.settle(account, What.ADDRESS_BOOK, lambda owed: self.contacts.erase_book(owed.account, known=owed.known))
 
     async def evaluate(self, account, blinded):
         self.asked.append(account)
@@ -291,10 +298,10 @@ async def test_an_upload_that_crosses_the_account_s_deletion_leaves_no_key(world
 async def test_a_book_whose_deletion_is_owed_counts_no_more_and_a_newer_one_is_kept(world):
     await world.consent(ANN)
     await world.upload(ANN, "B")
-    world.contacts.owe(ANN, known=True)  # as when the store did not answer
+    await world.owed.note(ANN, What.ADDRESS_BOOK, known=True)  # as when the store did not answer
     assert not await world.contacts.is_contact(ANN, token("B"))
     assert await world.contacts.holders_of(token("B")) == frozenset()
     assert (await world.upload(ANN, "X")).count == 1
-    await world.contacts.settle(ANN)  # the retry comes late
+    await world.settle(ANN)  # the retry comes late
     assert [e.token for e in (await world.contacts.get(ANN)).entries] == [token("X")]
     assert await world.contacts.holders_of(token("X")) == {ANN}

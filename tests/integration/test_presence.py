@@ -94,7 +94,7 @@ async def test_a_deleted_account_is_seen_no_more(hub, friends, redis):
     alice, bob, _, bobs = friends
     await alice.watch(bobs)
     await alice.sees(bobs, lambda seen: seen.online is True)
-    await bob._ask("account.delete", session=True)
+    await bob.delete_account()
     await alice.sees(bobs, lambda seen: seen == Presence(bobs))
     assert await redis.keys(f"*{bobs}*") == []
 

@@ -14,6 +14,7 @@ from signaling.storage.sql import Database
 from signaling.storage.tables import accounts
 from signaling.wire.errors import ErrorCode
 from signaling.wire.rest import ChangeConsent, Evaluate, Purpose
+from tests.conftest import eventually
 from tests.integration.hub_fixture import RunningHub, register
 from tests.integration.test_client_calls import ALICE, BOB
 
@@ -56,9 +57,7 @@ async def not_answering(valkey, client):
 
 async def retried(hub: RunningHub) -> None:
     """What the hub has still to make up for is done."""
-    async with asyncio.timeout(20):
-        while tasks := tuple(hub.hub.events._tasks):
-            await asyncio.wait(tasks)
+    await eventually(lambda: not hub.hub.owed.keys(), timeout=20)
 
 
 async def test_everyone_can_read_the_policy_and_what_is_asked(hub):
@@ -110,7 +109,7 @@ async def test_a_book_uploaded_after_a_new_yes_is_not_what_is_erased(hub, alice,
 
 async def test_an_account_deleted_while_the_store_is_away_leaves_no_key(hub, alice, book_redis, valkeys):
     async with not_answering(valkeys[1], book_redis):
-        await alice._ask("account.delete", session=True)
+        await alice.delete_account()
         async with asyncio.timeout(10):
             await alice.revoked.wait()
     await retried(hub)

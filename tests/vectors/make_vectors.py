@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from signaling.client import address_book, linking, safety_number, sealing
 from signaling.client.keys import DeviceKeys, certify_first, certify_linked
+from signaling.privacy import proof
 from signaling.wire import base64url
 from signaling.wire.certificate import DeviceCertificate
 
@@ -47,6 +48,20 @@ def identity(name: str) -> Ed25519PrivateKey:
 def plain(value: object) -> Any:
     """A Struct as JSON values."""
     return msgspec.to_builtins(value)
+
+
+def proofs() -> Any:
+    """Proofs that a device asks (P22, P23): the act, who asks, when, and the signature."""
+    keys = device("prover")
+    acts = (proof.EXPORT, proof.DELETE, proof.RESTRICT, proof.UNRESTRICT)
+    made = [(act, proof.prove(act, ident("account"), keys.device, keys.signing, ISSUED_AT)) for act in acts]
+    return {
+        "account": ident("account"),
+        "device": keys.device,
+        "signing_private": base64url.encode(keys.signing.private_bytes_raw()),
+        "signing_public": keys.signing_key,
+        "proofs": [{"act": act, "at": p.at, "signature": p.signature} for act, p in made],
+    }
 
 
 def load(name: str) -> Any:
@@ -306,6 +321,7 @@ def main() -> None:
     write("safety_number.json", safety_numbers())
     write("linking.json", links())
     write("address_book.json", book())
+    write("proof.json", proofs())
 
 
 if __name__ == "__main__":

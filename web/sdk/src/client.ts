@@ -7,11 +7,12 @@ import { KloudTalkError } from "./errors.js";
 import { Links } from "./links.js";
 import { parsePhonebook, type CountryCode } from "./phonebook.js";
 import { browserPlatform, type Platform } from "./platform.js";
+import { prove, type Act } from "./proof.js";
 import { Registering } from "./registration.js";
 import { RestClient } from "./rest.js";
 import { Security } from "./security.js";
 import { Socket } from "./socket.js";
-import { INITIAL, type AccountState, type ClientState, type Consent, type HistoryPage, type ParsedPhonebook, type PhonebookEntry, type SettingsChange, type UploadResult } from "./state.js";
+import { INITIAL, type AccountState, type ClientState, type Consent, type HistoryPage, type Objection, type ParsedPhonebook, type PhonebookEntry, type SettingsChange, type UploadResult } from "./state.js";
 import { Storage, type StoredDevice } from "./storage.js";
 import type * as wire from "./wire.js";
 
@@ -34,9 +35,7 @@ export class KloudTalkClient extends EventTarget {
   readonly #contacts: Contacts;
   readonly #calls: Calls;
   #info: wire.ServerInfo | null = null;
-  /** The network changed, and the call's media were not told yet: that takes a connection. */
-  #moved = false;
-  #unwatch: () => void = () => undefined;
+  readonly #onOnline = (): void => { this.reconnect(); };
 
   private constructor(options: OpenOptions, platform: Platform, storage: Storage) {
     super();
@@ -69,7 +68,7 @@ export class KloudTalkClient extends EventTarget {
     const self = await storage.device();
     if (self === undefined) await client.#registering.restore();
     else await client.#run(self);
-    client.#watchNetwork();
+    globalThis.addEventListener?.("online", client.#onOnline);
     return client;
   }
 
@@ -86,7 +85,7 @@ export class KloudTalkClient extends EventTarget {
 
   /** Hangs up, closes the connection and the storage. Keys stay. */
   async close(): Promise<void> {
-    this.#unwatch();
+    globalThis.removeEventListener?.("online", this.#onOnline);
     this.#calls.stop();
     this.#links.stop();
     this.#core.socket?.close();
@@ -310,35 +309,40 @@ export class KloudTalkClient extends EventTarget {
   }
   async deleteAccount(): Promise<void> {
     this.#calls.stop();
-    await this.#core.ask("DELETE", "/v1/account");
+    await this.#core.ask("POST", "/v1/account/deletion", await this.#prove("account.delete"));
     await this.#signedOut(null);
   }
   reconnect(): void {
     this.#core.socket?.retryNow();
+    this.#calls.restart();
+  }
+
+  // --- rights -----------------------------------------------------------------------------------------------------------------------
+
+  /** Everything that the server stores about this account: a ZIP archive with `export.json`, its JSON Schema, and media. */
+  async exportData(): Promise<Blob> {
+    return this.#core.rest.download("POST", "/v1/account/export", { token: this.#core.device().token, body: await this.#prove("account.export") });
+  }
+  /** Freezes the account: nothing is processed and nothing is lost; or unfreezes it and connects. */
+  async restrict(restricted: boolean): Promise<void> {
+    if (restricted) this.#calls.stop();
+    const body: wire.ChangeRestriction = { restricted, proof: await this.#prove(restricted ? "account.restrict" : "account.unrestrict") };
+    this.#core.set({ account: account(await this.#core.ask<wire.Account>("PUT", "/v1/account/restriction", body)) });
+    if (!restricted) this.reconnect();
+  }
+  /** What is done without consent, and whether this account objects. */
+  async objections(): Promise<readonly Objection[]> {
+    const { objections } = await this.#core.ask<wire.Objections>("GET", "/v1/objections");
+    return objections.map((one) => ({ interest: one.interest, text: one.text, objected: one.objected, at: one.at ?? null }));
+  }
+  async object(interest: Objection["interest"], objected: boolean): Promise<void> {
+    await this.#core.ask("PUT", `/v1/objections/${interest}`, { objected } satisfies wire.ChangeObjection);
+  }
+  #prove(act: Act): Promise<wire.Proof> {
+    return prove(act, this.#core.device(), this.#core.platform.now());
   }
 
   // --- inside -------------------------------------------------------------------------------------------------------------------------
-
-  #watchNetwork(): void {
-    this.#unwatch = this.#core.platform.network.watch({
-      returned: () => {
-        this.#moved = true;
-        this.#core.socket?.replace();
-      },
-      lost: () => { this.#core.socket?.probe(); },
-      shown: () => { this.#core.socket?.retryNow(); },
-    });
-    this.addEventListener("change", () => {
-      const { call } = this.state;
-      if (this.#core.socket !== null) this.#core.socket.inCall = call !== null && call.stage !== "ended";
-    });
-  }
-
-  /** Connected again: media that suffered meanwhile take the networks of now. What was said about them before may be lost. */
-  #resumeMedia(): void {
-    if (this.#moved || this.state.call?.media === "interrupted") this.#calls.restart();
-    this.#moved = false;
-  }
 
   async #signedIn(device: StoredDevice): Promise<void> {
     await this.#core.storage.saveDevice(device);
@@ -389,7 +393,6 @@ export class KloudTalkClient extends EventTarget {
       default:
     }
     this.#calls.handle(message);
-    if (message.type === "sync") this.#resumeMedia();
     if (message.type === "call.ended") quietly(this.history());
   }
 
@@ -423,7 +426,7 @@ export class KloudTalkClient extends EventTarget {
 function account(answer: wire.Account): AccountState {
   return {
     account: answer.account, phone: answer.phone, email: answer.email, createdAt: answer.created_at, policyVersion: answer.policy_version,
-    whoCanCall: answer.who_can_call, alwaysRelay: answer.always_relay,
+    whoCanCall: answer.who_can_call, alwaysRelay: answer.always_relay, restrictedAt: answer.restricted_at ?? null,
     lastSeen: { to: answer.last_seen.to, excepted: answer.last_seen.excepted ?? [] }, online: { to: answer.online.to, excepted: answer.online.excepted ?? [] },
   };
 }

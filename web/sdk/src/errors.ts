@@ -55,6 +55,8 @@ const SENTENCES: Record<ErrorCode | LocalErrorCode, string> = {
   device_exists: "This device is registered already.",
   too_many_devices: "This account has as many devices as it may have. Please remove one first.",
   link_state: "This code was used, refused or has expired. Please make a new one.",
+  proof_invalid: "The server could not verify that this device asks. Please check that its clock is right.",
+  restricted: "Your account is frozen. Unfreeze it in the settings to use it.",
   consent_required: "This needs your permission first.",
   budget_spent: "You have looked up as many numbers as is allowed for now.",
   address_book_full: "Your address book here is full.",

@@ -3,6 +3,9 @@ import { KloudTalkError } from "./errors.js";
 import type { Platform } from "./platform.js";
 import type { ErrorBody } from "./wire.js";
 
+type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+interface Options { token?: string | null; body?: unknown }
+
 const TIMEOUT = 35_000; // the outcome of a link is waited for up to 25 s
 
 export class RestClient {
@@ -17,22 +20,28 @@ export class RestClient {
   }
 
   /** Asks; `token` is the bearer. Answers the body, or undefined for 204. */
-  async ask<T = void>(method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE", path: string, options: { token?: string | null; body?: unknown } = {}): Promise<T> {
+  async ask<T = void>(method: Method, path: string, options: Options = {}): Promise<T> {
+    const text = await (await this.download(method, path, options)).text();
+    return (text === "" ? undefined : parse(text)) as T;
+  }
+
+  /** As `ask`, for a file. */
+  async download(method: Method, path: string, options: Options = {}): Promise<Blob> {
     const headers: Record<string, string> = {};
     if (options.token) headers["Authorization"] = `Bearer ${options.token}`;
     if (options.body !== undefined) headers["Content-Type"] = "application/json";
     let response: Response;
-    let text: string;
+    let content: Blob;
     try {
       response = await this.#platform.fetch(this.#base + path, {
         method, headers, body: options.body === undefined ? null : JSON.stringify(options.body), cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(TIMEOUT),
       });
-      text = await response.text();
+      content = await response.blob();
     } catch (error) {
       throw new KloudTalkError(error instanceof DOMException && error.name === "TimeoutError" ? "timeout" : "network");
     }
-    if (response.ok) return (text === "" ? undefined : parse(text)) as T;
-    const body = parse(text) as Partial<ErrorBody> | undefined;
+    if (response.ok) return content;
+    const body = parse(await content.text()) as Partial<ErrorBody> | undefined;
     if (body?.code === undefined) throw new KloudTalkError(response.status >= 500 ? "unavailable" : "network");
     if (body.code === "unauthenticated" && options.token) this.onUnauthenticated(options.token);
     throw new KloudTalkError(body.code, { retryAfter: body.retry_after, triesLeft: body.tries_left, devices: body.devices });

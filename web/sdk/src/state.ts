@@ -10,17 +10,7 @@ export type EndReason = Reason;
 export type CallStage = "inviting" | "ringing" | "connecting" | "connected" | "ended";
 
 /** Times named `…At` are milliseconds since the epoch, everywhere. */
-export interface ConnectionState {
-  readonly status: "offline" | "connecting" | "online" | "waiting";
-  readonly retryAt: number | null;
-  /** Why it waits. */
-  readonly cause: ConnectionCause | null;
-}
-/**
- * `no_network`: the browser has none. `server`: the server does not answer. `interrupted`: the connection broke. `going_away`: the server is
- * restarted or hands over. `rate_limited`: this device sent too much.
- */
-export type ConnectionCause = "no_network" | "server" | "interrupted" | "going_away" | "rate_limited";
+export interface ConnectionState { readonly status: "offline" | "connecting" | "online" | "waiting"; readonly retryAt: number | null }
 export interface RegistrationState {
   readonly phone: string; readonly email: string; readonly phoneVerified: boolean; readonly emailVerified: boolean;
   readonly expiresAt: number; readonly resendAt: { readonly phone: number | null; readonly email: number | null };
@@ -40,6 +30,8 @@ export interface AccountState {
   readonly lastSeen: { readonly to: LastSeenTo; readonly excepted: readonly string[] };
   readonly online: { readonly to: OnlineTo; readonly excepted: readonly string[] };
   readonly alwaysRelay: boolean;
+  /** Since when the account is frozen; null: it is not. */
+  readonly restrictedAt: number | null;
 }
 export interface SettingsChange {
   readonly whoCanCall?: WhoCanCall;
@@ -47,6 +39,11 @@ export interface SettingsChange {
   readonly lastSeen?: { readonly to: LastSeenTo; readonly excepted?: readonly string[] };
   readonly online?: { readonly to: OnlineTo; readonly excepted?: readonly string[] };
   readonly alwaysRelay?: boolean;
+}
+export interface Objection {
+  readonly interest: "announcements" | "statistics";
+  /** What is done, and what an objection does, word for word. */
+  readonly text: string; readonly objected: boolean; readonly at: number | null;
 }
 export interface DeviceState {
   readonly device: string; readonly name: string; readonly createdAt: number; readonly current: boolean; readonly online: boolean;
@@ -119,6 +116,6 @@ export interface ClientState {
 
 /** Before anything is known. */
 export const INITIAL: ClientState = {
-  phase: "signed_out", connection: { status: "offline", retryAt: null, cause: null }, registration: null, linking: null, openLink: null, account: null, device: null,
+  phase: "signed_out", connection: { status: "offline", retryAt: null }, registration: null, linking: null, openLink: null, account: null, device: null,
   devices: [], consents: [], contacts: [], contactsWanted: false, blocks: [], history: [], historyNext: null, call: null, notices: [], signedOutReason: null,
 };

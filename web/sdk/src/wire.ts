@@ -16,6 +16,8 @@ export interface Account {
   readonly last_seen: LastSeenRule;
   readonly online: OnlineRule;
   readonly always_relay: boolean;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly restricted_at?: number;
 }
 
 /** The devices of an account that one may call, with what proves whose they are. */
@@ -264,6 +266,17 @@ export interface ChangeContacts {
   readonly reset?: boolean;
 }
 
+/** Object, or take the objection back. */
+export interface ChangeObjection {
+  readonly objected: boolean;
+}
+
+/** Freeze or unfreeze the account. */
+export interface ChangeRestriction {
+  readonly restricted: boolean;
+  readonly proof: Proof;
+}
+
 /** Settings to change; what is left out stays. */
 export interface ChangeSettings {
   readonly who_can_call?: WhoCanCall;
@@ -417,7 +430,7 @@ export interface ErrorBody {
 }
 
 /** What went wrong, as sent in `error.code`. */
-export type ErrorCode = "address_book_full" | "answered_elsewhere" | "budget_spent" | "call_exists" | "call_to_self" | "callee_unavailable" | "certificate_invalid" | "code_expired" | "code_spent" | "code_wrong" | "consent_required" | "delivery_failed" | "device_exists" | "email_disposable" | "email_invalid" | "email_missing" | "email_taken" | "forbidden_origin" | "internal" | "invalid" | "link_state" | "malformed" | "method_not_allowed" | "no_relay" | "no_relay_free" | "not_a_contact" | "not_found" | "not_verified" | "phone_invalid" | "phone_missing" | "phone_taken" | "policy_not_acknowledged" | "rate_limited" | "stale_devices" | "too_large" | "too_many_calls" | "too_many_devices" | "unauthenticated" | "unavailable" | "unknown_call" | "unknown_device" | "unknown_type" | "wrong_stage";
+export type ErrorCode = "address_book_full" | "answered_elsewhere" | "budget_spent" | "call_exists" | "call_to_self" | "callee_unavailable" | "certificate_invalid" | "code_expired" | "code_spent" | "code_wrong" | "consent_required" | "delivery_failed" | "device_exists" | "email_disposable" | "email_invalid" | "email_missing" | "email_taken" | "forbidden_origin" | "internal" | "invalid" | "link_state" | "malformed" | "method_not_allowed" | "no_relay" | "no_relay_free" | "not_a_contact" | "not_found" | "not_verified" | "phone_invalid" | "phone_missing" | "phone_taken" | "policy_not_acknowledged" | "proof_invalid" | "rate_limited" | "restricted" | "stale_devices" | "too_large" | "too_many_calls" | "too_many_devices" | "unauthenticated" | "unavailable" | "unknown_call" | "unknown_device" | "unknown_type" | "wrong_stage";
 
 /** Blinded elements (RFC 9497, section 3.3.1) for the key-holder. */
 export interface Evaluate {
@@ -452,6 +465,9 @@ export interface IceServers {
   readonly expires_in: number;
   readonly relay: boolean;
 }
+
+/** What is done without consent, in the service's legitimate interest, and may be objected to (P23). */
+export type Interest = "announcements" | "statistics";
 
 /** The ICE credentials of the device's generation (RFC 8839, section 5.4). Others than before restart ICE on the device's leg. An answerer has none before it has set a remote description, and that needs the leg: it asks without them first, and once more with them when it has its answer. The leg is the same. */
 export interface JoinRelay {
@@ -497,6 +513,20 @@ export interface LinkStatus {
   readonly claim?: ClaimLink;
 }
 
+/** Where an interest stands. */
+export interface Objection {
+  readonly interest: Interest;
+  readonly text: string;
+  readonly objected: boolean;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly at?: number;
+}
+
+/** Every interest. */
+export interface Objections {
+  readonly objections: readonly Objection[];
+}
+
 /** The request `re` was done. */
 export interface Ok {
   readonly type: "ok";
@@ -523,13 +553,6 @@ export interface Peer {
   /** phone number, E.164 */
   readonly phone?: string;
   readonly certificate?: DeviceCertificate;
-}
-
-/** Are you there? Answered by `ok`. For clients that cannot see WebSocket pings (browsers) and doubt their connection. */
-export interface Ping {
-  readonly type: "ping";
-  /** chosen by the sender of a request, repeated in its answer */
-  readonly id: number;
 }
 
 /** The privacy policy in force (P04). */
@@ -559,6 +582,14 @@ export interface PresenceWatch {
   /** chosen by the sender of a request, repeated in its answer */
   readonly id: number;
   readonly accounts: readonly string[];
+}
+
+/** That the device itself asks, not who found its token: a signature of its signing key (`signaling/privacy/proof.py`). */
+export interface Proof {
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly at: number;
+  /** 64 bytes, unpadded base64url (Ed25519) */
+  readonly signature: string;
 }
 
 /** Purposes that need a consent of their own (P21). */
@@ -681,7 +712,7 @@ export interface VerifyCode {
 export type WhoCanCall = "contacts" | "everyone" | "nobody";
 
 /** Everything that a client may send. */
-export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallRinging | CallSignal | Hello | Ping | PresenceWatch;
+export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallRinging | CallSignal | Hello | PresenceWatch;
 
 /** Everything that the hub may send. */
 export type ServerMessage = CallAnswered | CallEnded | CallIncoming | CallRelayEnding | CallRings | CallSignalled | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | Sync;

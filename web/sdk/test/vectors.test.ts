@@ -6,7 +6,9 @@ import { fromBase64url } from "../src/bytes.js";
 import { verifyCertificate } from "../src/certificates.js";
 import { approvalMac, claimMac, parseCode, showCode } from "../src/linking.js";
 import { safetyNumber } from "../src/safety-number.js";
+import { prove, type Act } from "../src/proof.js";
 import { open, seal } from "../src/sealing.js";
+import type { StoredDevice } from "../src/storage.js";
 import type { DeviceCertificate } from "../src/wire.js";
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- each file says what is in it
@@ -74,4 +76,11 @@ describe("address book entries", () => {
   test.each(invalid as Vector[])("$reason", async (v: Vector) => {
     expect(await decryptEntry(await importBookKey(fromBase64url(v["book_key"])), v["token"], v["entry"])).toBeNull();
   });
+});
+
+test.each(load("proof")["proofs"] as Vector[])("proof of $act", async ({ act, at, signature }: Vector) => {
+  const v = load("proof");
+  const signing = { privateKey: await ed25519(v["signing_private"], v["signing_public"]) } as CryptoKeyPair;
+  const self = { account: v["account"], device: v["device"], signing } as StoredDevice;
+  expect(await prove(act as Act, self, at)).toEqual({ at, signature });
 });

@@ -1,0 +1,62 @@
+"""What an export holds beside the rows of SQL: one Struct for each section."""
+
+from msgspec import UNSET, Struct, UnsetType
+
+from signaling.wire.ids import AccountId, CallId, DeviceId, LinkId, Millis
+from signaling.wire.messages import Stage
+from signaling.wire.rest import Entry, LinkState
+
+
+class AddressBookSection(Struct, frozen=True):
+    """The address book as it is stored: names and numbers are encrypted with a key that only the account's devices have."""
+
+    entries: list[Entry]
+
+
+class OpenLink(Struct, frozen=True, omit_defaults=True):
+    """A device link under way (ten minutes at most)."""
+
+    link: LinkId
+    state: LinkState
+    opened_by: DeviceId
+    claimed_by: str | UnsetType = UNSET
+    """The name that the new device gave itself."""
+
+
+class LinksSection(Struct, frozen=True):
+    """Device links under way."""
+
+    links: list[OpenLink]
+
+
+class LiveCall(Struct, frozen=True):
+    """A call that goes on now."""
+
+    call: CallId
+    peer: AccountId
+    outgoing: bool
+    stage: Stage
+    started_at: Millis
+
+
+class LiveCallsSection(Struct, frozen=True):
+    """Calls that go on now. What is sealed in them only the devices can open."""
+
+    calls: list[LiveCall]
+
+
+class PresenceSection(Struct, frozen=True):
+    """What is recorded of the account's presence, as its settings allow (P16)."""
+
+    online: bool
+    last_seen: list[Millis]
+    """The last two minutes in which it came or went, newest first."""
+
+
+SECTIONS: dict[str, type[Struct]] = {
+    "address_book": AddressBookSection,
+    "links": LinksSection,
+    "live_calls": LiveCallsSection,
+    "presence": PresenceSection,
+}
+"""By the section's name in ``export.json``; the hub refuses to start when a section has no reader."""

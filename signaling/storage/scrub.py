@@ -1,0 +1,105 @@
+"""What a deletion leaves behind in files and memory, and how it is made to go (P07, P23).
+
+A row or key that is deleted is not yet gone from the disk: SQLite keeps older pages in its write-ahead log, Redis keeps every command in its
+append-only file, and an allocator keeps freed memory as it was. ``docs/security.md`` says what each of these functions reaches.
+"""
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from signaling.storage.sql import Database
+
+log = logging.getLogger(__name__)
+
+_POLL: Final = 0.02
+"""Seconds between looks at a rewrite that goes on."""
+
+
+class AppendOnlyFile:
+    """The append-only file of the live Redis. Whoever deletes something asks for a rewrite; those who ask at once share one."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._lock = asyncio.Lock()
+        self._asked = 0
+        self._done = 0
+        self._refused = False
+
+    async def rewrite(self) -> None:
+        """Write the file anew, with what is there now and nothing else; returns when that is done.
+
+        Does nothing without such a file, or on a server that does not let us (said once in the log). Raises ``RedisError`` or ``OSError``.
+        """
+        self._asked += 1
+        mine = self._asked
+        async with self._lock:
+            if self._done >= mine:
+                return  # a rewrite that began after we asked is over
+            covered = self._asked
+            try:
+                await self._rewrite()
+            except ResponseError as error:
+                if not self._refused:
+                    self._refused = True
+                    log.warning(
+                        "Redis does not let us rewrite its append-only file (%s): see docs/security.md", type(error).__name__
+                    )
+            self._done = covered
+
+    async def _rewrite(self) -> None:
+        if (await self._persistence())["aof_enabled"] == 0:
+            return
+        while not await self._begin():  # noqa: ASYNC110 - Redis tells nobody when a rewrite ends
+            await asyncio.sleep(_POLL)
+        while True:
+            state = await self._persistence()
+            if not state["aof_rewrite_in_progress"] and not state["aof_rewrite_scheduled"]:
+                return
+            await asyncio.sleep(_POLL)
+
+    async def _begin(self) -> bool:
+        """False while another rewrite, begun before ours was asked for, still goes on."""
+        try:
+            await self._redis.bgrewriteaof()
+        except ResponseError as error:
+            if "already in progress" in str(error):
+                return False
+            raise
+        return True
+
+    async def _persistence(self) -> dict[str, Any]:
+        state: dict[str, Any] = await self._redis.info("persistence")
+        return state
+
+
+async def scrub_sql(database: Database) -> None:
+    """SQLite: move the write-ahead log into the database, where deleted rows are zeros, and empty it. PostgreSQL: nothing (VACUUM is its own)."""
+    if database.engine.dialect.name != "sqlite":
+        return
+    for _ in range(100):
+        async with database.engine.connect() as connection:
+            raw = (await connection.get_raw_connection()).driver_connection
+            assert raw is not None  # noqa: S101
+            cursor = await raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy, _, _ = await cursor.fetchone()
+            await cursor.close()
+        if not busy:
+            return
+        await asyncio.sleep(_POLL)  # a reader holds the log; it is done in a moment
+    raise OSError("SQLite's write-ahead log is in use")
+
+
+async def scrub_memory(redis: Redis) -> None:
+    """Have the address books' store let go of what its interpreter and connections still hold of values that were deleted.
+
+    The embedded Valkey overwrites what it frees (``EmbeddedValkey``). Scripts are loaded again by who uses them.
+    """
+    try:
+        await redis.script_flush("SYNC")
+    except ResponseError as error:
+        log.warning("the address books' Redis does not let us flush scripts (%s): see docs/security.md", type(error).__name__)
+    await redis.connection_pool.disconnect(inuse_connections=False)
