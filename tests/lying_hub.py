@@ -21,9 +21,32 @@ class LyingHub:
         """Changes the JSON body of an answer."""
         self.down: Callable[[dict[str, Any]], list[dict[str, Any]]] = lambda message: [message]
         """What the client gets in place of one message of the real hub."""
+        self.up: Callable[[dict[str, Any]], list[dict[str, Any]]] = lambda message: [message]
+        """What the real hub gets in place of one message of the client."""
         self.told: list[str] = []
         """Types of the messages that the client sent."""
         self._real = real
+        self._sockets: set[web.WebSocketResponse] = set()
+
+    @property
+    def sockets(self) -> int:
+        """Sockets of clients that are open."""
+        return len(self._sockets)
+
+    def swallow(self) -> None:
+        """From now on nothing arrives, in either direction, and nobody is told: a network that is gone."""
+        self.up = self.down = lambda _message: []
+
+    def pass_on(self) -> None:
+        """Back to the truth."""
+        self.up = self.down = lambda message: [message]
+
+    def cut(self) -> None:
+        """Break every socket, without a close."""
+        for client in tuple(self._sockets):
+            transport = client._req.transport if client._req is not None else None
+            if transport is not None:
+                transport.abort()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Any request."""
@@ -45,22 +68,32 @@ class LyingHub:
     async def _socket(self, request: web.Request, http: aiohttp.ClientSession) -> web.WebSocketResponse:
         client = web.WebSocketResponse(protocols=(SUBPROTOCOL,))
         await client.prepare(request)
+        self._sockets.add(client)
+        try:
+            await self._carry(client, request, http)
+        finally:
+            self._sockets.discard(client)
+        return client
+
+    async def _carry(self, client: web.WebSocketResponse, request: web.Request, http: aiohttp.ClientSession) -> None:
         async with http.ws_connect(self._real + request.path, protocols=(SUBPROTOCOL,), origin=self._real) as hub:
 
             async def up() -> None:
                 async for frame in client:
-                    self.told.append(json.loads(frame.data)["type"])
-                    await hub.send_str(frame.data)
+                    said = json.loads(frame.data)
+                    self.told.append(said["type"])
+                    for message in self.up(said):
+                        await hub.send_str(json.dumps(message))
                 await hub.close()
 
             sending = asyncio.create_task(up())
             async for frame in hub:
                 for message in self.down(json.loads(frame.data)):
-                    await client.send_str(json.dumps(message))
+                    with contextlib.suppress(ConnectionError):
+                        await client.send_str(json.dumps(message))
             with contextlib.suppress(ConnectionError):
                 await client.close(code=hub.close_code or 1000)
             sending.cancel()
-        return client
 
 
 @contextlib.asynccontextmanager

@@ -28,6 +28,7 @@ from signaling.wire.messages import (
     Error,
     Hello,
     Ok,
+    Ping,
     PresenceWatch,
     ServerMessage,
     Sync,
@@ -342,6 +343,8 @@ class SocketGateway:
                 send(error_message(message.refused, message.re))
             elif isinstance(message, Hello):
                 send(error_message(Refused(ErrorCode.WRONG_STAGE, "this connection said `hello` already"), message.id))
+            elif isinstance(message, Ping):
+                send(Ok(re=message.id))
             else:
                 try:
                     if isinstance(message, PresenceWatch):

@@ -112,6 +112,10 @@ class Hello(Request, frozen=True, tag="hello"):
     token: Token
 
 
+class Ping(Request, frozen=True, tag="ping"):
+    """Are you there? Answered by ``ok``. For clients that cannot see WebSocket pings (browsers) and doubt their connection."""
+
+
 class CallInvite(Request, frozen=True, tag="call.invite"):
     """Start a call: one sealed payload (offer and first candidates) for each device of the callee."""
 
@@ -179,6 +183,7 @@ class PresenceWatch(Request, frozen=True, tag="presence.watch"):
 
 ClientMessage = (
     Hello
+    | Ping
     | CallInvite
     | CallRinging
     | CallAccept

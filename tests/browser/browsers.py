@@ -148,6 +148,10 @@ class Page:
         """Press a button that opens the browser's file dialog, and choose a file."""
         raise NotImplementedError
 
+    async def offline(self, offline: bool) -> None:
+        """Take the network from the page, or give it back: the browser tells the page so."""
+        raise NotImplementedError("only Chromium can")
+
     async def until(self, condition: str, what: str, timeout: float = 20.0) -> Any:
         """Wait until a JavaScript expression is true; looks again whenever the page may have changed."""
         result = await self.js(
@@ -257,6 +261,9 @@ class _ChromiumPage(Page):
 
     async def goto(self, url: str) -> None:
         await self._page.goto(url)
+
+    async def offline(self, offline: bool) -> None:
+        await self._page.context.set_offline(offline)
 
     async def choose_file(self, button: str, path: Path) -> None:
         async with self._page.expect_file_chooser() as dialog:

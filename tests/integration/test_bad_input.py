@@ -172,6 +172,14 @@ async def test_each_bad_frame_has_its_answer_and_the_socket_stays(hub, alice, fr
         assert (again["code"], again["re"]) == ("unknown_call", 8)
 
 
+async def test_who_asks_whether_the_hub_is_there_is_answered(hub, alice):
+    async with signed_in(hub, alice) as ws:
+        assert await answer_to(ws, {"type": "ping", "id": 7}) == {"type": "ok", "re": 7}
+        assert (await answer_to(ws, {"type": "ping"}))["code"] == "invalid"
+    async with socket(hub) as ws:  # not to strangers
+        assert (await answer_to(ws, {"type": "ping", "id": 1}))["code"] == "unauthenticated"
+
+
 async def test_an_oversized_frame_closes_with_1009(hub, alice):
     async with signed_in(hub, alice) as ws:
         await ws.send_str("x" * (MAX_FRAME + 1))

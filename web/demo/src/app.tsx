@@ -1,4 +1,4 @@
-import type { ClientState, KloudTalkClient } from "@kloudtalk/sdk";
+import type { ClientState, ConnectionCause, KloudTalkClient } from "@kloudtalk/sdk";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Icon, type IconName } from "./icons";
 import { unlockSound } from "./ring";
@@ -102,17 +102,26 @@ function Tabs() {
   );
 }
 
+/** Why there is no connection, in a word or two; it is tried again by itself. */
+const WAITS: Record<ConnectionCause, string> = {
+  no_network: "No network",
+  server: "Server not reached",
+  interrupted: "Reconnecting…",
+  going_away: "Server restarts…",
+  rate_limited: "Too fast, waiting",
+};
+
 function Connection() {
   const { client, state } = useTalk();
-  const { status, retryAt } = state.connection;
+  const { status, retryAt, cause } = state.connection;
   const now = useNow(status === "waiting");
   if (state.signedOutReason === "replaced") return <span class="pill">Open in another tab</span>;
   if (status === "online") return <span class="pill good" role="status">Connected</span>;
   const wait = retryAt === null ? 0 : Math.ceil((retryAt - now) / 1000);
   return (
     <span class="row">
-      <span class="pill" role="status">{status === "waiting" ? "No connection" : status === "connecting" ? "Connecting…" : "Offline"}</span>
-      {status === "waiting" && wait > 1 ? <button type="button" class="plain" onClick={() => client.reconnect()}>Try now</button> : null}
+      <span class="pill" role="status">{status === "waiting" ? WAITS[cause ?? "server"] : status === "connecting" ? "Connecting…" : "Offline"}</span>
+      {status === "waiting" && cause !== "no_network" && wait > 1 ? <button type="button" class="plain" onClick={() => client.reconnect()}>Try now</button> : null}
     </span>
   );
 }

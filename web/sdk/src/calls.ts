@@ -3,6 +3,7 @@ import { randomId } from "./bytes.js";
 import { leaf } from "./certificates.js";
 import type { Contacts } from "./contacts.js";
 import type { Core } from "./core.js";
+import { deliver } from "./delivery.js";
 import { KloudTalkError } from "./errors.js";
 import { Media, UNKNOWN } from "./media.js";
 import { safetyNumber } from "./safety-number.js";
@@ -113,7 +114,7 @@ export class Calls {
         payloads[device] = await this.#core.security.seal(live.id, self.device, self, certificate, "offer", { sdp });
       }
       try {
-        await this.#core.request({ type: "call.invite", call: live.id, to: account, payloads });
+        await deliver(() => this.#core.socket, async () => ({ type: "call.invite", call: live.id, to: account, payloads }), (again) => this.#undecided(live, again), ["call_exists"]);
         return;
       } catch (error) {
         // their devices changed since we asked: ask once more
@@ -124,6 +125,16 @@ export class Calls {
         for (const [device, certificate] of devices) live.devices.set(device, certificate);
       }
     }
+  }
+
+  /** Whether an invite is still to be sent: not when the hub has the call already, or had it and it is over. */
+  async #undecided(live: Live, again: boolean): Promise<boolean> {
+    if (again) {
+      await this.#queue; // what `sync` said
+      const over = live.known ? null : await this.#inHistory(live.id);
+      if (over !== null) this.#end(live, over);
+    }
+    return this.#live === live && !live.known;
   }
 
   async accept(): Promise<void> {
@@ -154,7 +165,7 @@ export class Calls {
     try {
       const sdp = await media.answer(live.offer);
       const payload = await core.security.seal(live.id, self.device, self, live.peer, "answer", { sdp });
-      await core.request({ type: "call.accept", call: live.id, payload });
+      await deliver(() => core.socket, async () => ({ type: "call.accept", call: live.id, payload }), () => this.#live === live, ["wrong_stage"]);
     } catch (error) {
       if (this.#live === live) {
         const elsewhere = error instanceof KloudTalkError && (error.code === "answered_elsewhere" || error.code === "unknown_call");
@@ -409,7 +420,7 @@ export class Calls {
   async #sync(sync: wire.Sync): Promise<void> {
     const live = this.#live;
     if (live !== null && live.known && !sync.calls.some((view) => view.call === live.id)) {
-      this.#end(live, await this.#reasonOf(live.id));
+      this.#end(live, (await this.#inHistory(live.id)) ?? "lost");
     }
     if (this.#glare !== null && !sync.calls.some((view) => view.call === this.#glare?.id)) this.#dropGlare("failed");
     for (const id of this.#leaving) if (!sync.calls.some((view) => view.call === id)) this.#leaving.delete(id);
@@ -441,15 +452,17 @@ export class Calls {
     else if (view.stage === "ringing" && live.outgoing) this.#show(live, "ringing", null);
     this.#release(live);
     // if the report was lost on the way
+    if (view.stage === "inviting" && !live.outgoing) this.#tell({ type: "call.ringing", call: live.id }, live.id, false);
     if (view.stage === "connecting" && live.reported) this.#tell({ type: "call.connected", call: live.id }, live.id, false);
   }
 
-  async #reasonOf(call: string): Promise<EndReason> {
+  /** How a call ended, if the hub has it among those that are over. */
+  async #inHistory(call: string): Promise<EndReason | null> {
     try {
       const { calls } = await this.#core.ask<wire.CallHistory>("GET", "/v1/calls?limit=20");
-      return calls.find((record) => record.call === call)?.reason ?? "lost";
+      return calls.find((record) => record.call === call)?.reason ?? null;
     } catch {
-      return "lost";
+      return null;
     }
   }
 
@@ -484,9 +497,11 @@ export class Calls {
       const self = this.#core.device();
       const to = live.peer === null ? [...live.devices.values()] : [live.peer];
       for (const certificate of to) {
-        const payload = await this.#core.security.seal(live.id, self.device, self, certificate, kind, body);
-        // what is lost here is candidates or a state, or the call is over: `sync` and the next restart put it right
-        await this.#core.request({ type: "call.signal", call: live.id, to: leaf(certificate).device, payload }).catch(() => undefined);
+        const { device } = leaf(certificate);
+        // sealed anew for each try, as the same number twice would be taken for a replay; refused: the call is over, or goes on without that device
+        await deliver(() => this.#core.socket, async () => ({
+          type: "call.signal", call: live.id, to: device, payload: await this.#core.security.seal(live.id, self.device, self, certificate, kind, body),
+        }), () => this.#live === live).catch(() => undefined);
       }
     });
     return this.#sending;

@@ -35,7 +35,9 @@ export class KloudTalkClient extends EventTarget {
   readonly #contacts: Contacts;
   readonly #calls: Calls;
   #info: wire.ServerInfo | null = null;
-  readonly #onOnline = (): void => { this.reconnect(); };
+  /** The network changed, and the call's media were not told yet: that takes a connection. */
+  #moved = false;
+  #unwatch: () => void = () => undefined;
 
   private constructor(options: OpenOptions, platform: Platform, storage: Storage) {
     super();
@@ -68,7 +70,7 @@ export class KloudTalkClient extends EventTarget {
     const self = await storage.device();
     if (self === undefined) await client.#registering.restore();
     else await client.#run(self);
-    globalThis.addEventListener?.("online", client.#onOnline);
+    client.#watchNetwork();
     return client;
   }
 
@@ -85,7 +87,7 @@ export class KloudTalkClient extends EventTarget {
 
   /** Hangs up, closes the connection and the storage. Keys stay. */
   async close(): Promise<void> {
-    globalThis.removeEventListener?.("online", this.#onOnline);
+    this.#unwatch();
     this.#calls.stop();
     this.#links.stop();
     this.#core.socket?.close();
@@ -314,7 +316,6 @@ export class KloudTalkClient extends EventTarget {
   }
   reconnect(): void {
     this.#core.socket?.retryNow();
-    this.#calls.restart();
   }
 
   // --- rights -----------------------------------------------------------------------------------------------------------------------
@@ -343,6 +344,27 @@ export class KloudTalkClient extends EventTarget {
   }
 
   // --- inside -------------------------------------------------------------------------------------------------------------------------
+
+  #watchNetwork(): void {
+    this.#unwatch = this.#core.platform.network.watch({
+      returned: () => {
+        this.#moved = true;
+        this.#core.socket?.replace();
+      },
+      lost: () => { this.#core.socket?.probe(); },
+      shown: () => { this.#core.socket?.retryNow(); },
+    });
+    this.addEventListener("change", () => {
+      const { call } = this.state;
+      if (this.#core.socket !== null) this.#core.socket.inCall = call !== null && call.stage !== "ended";
+    });
+  }
+
+  /** Connected again: media that suffered meanwhile take the networks of now. What was said about them before may be lost. */
+  #resumeMedia(): void {
+    if (this.#moved || this.state.call?.media === "interrupted") this.#calls.restart();
+    this.#moved = false;
+  }
 
   async #signedIn(device: StoredDevice): Promise<void> {
     await this.#core.storage.saveDevice(device);
@@ -393,6 +415,7 @@ export class KloudTalkClient extends EventTarget {
       default:
     }
     this.#calls.handle(message);
+    if (message.type === "sync") this.#resumeMedia();
     if (message.type === "call.ended") quietly(this.history());
   }
 

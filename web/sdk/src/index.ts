@@ -6,6 +6,7 @@ export { safetyNumber } from "./safety-number.js";
 export { verifyCertificate } from "./certificates.js";
 export { OprfClient, type Blinded } from "./oprf.js";
 export { open, seal, SealError, type Content, type Route } from "./sealing.js";
+export type { Network, NetworkEvents } from "./network.js";
 export type { Platform } from "./platform.js";
 export type * from "./state.js";
 export type { ErrorCode, Reason, DeviceCertificate, CertificateLink } from "./wire.js";

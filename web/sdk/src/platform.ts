@@ -1,3 +1,5 @@
+import { browserNetwork, type Network } from "./network.js";
+
 /** What the SDK takes from its surroundings; tests put their own in its place. */
 export interface Platform {
   readonly fetch: typeof fetch;
@@ -5,6 +7,7 @@ export interface Platform {
   readonly RTCPeerConnection: typeof RTCPeerConnection;
   readonly getUserMedia: (constraints: MediaStreamConstraints) => Promise<MediaStream>;
   readonly indexedDB: IDBFactory;
+  readonly network: Network;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** From 0 to 1, for jitter only. */
@@ -24,6 +27,7 @@ export function browserPlatform(): Platform {
       return devices === undefined ? Promise.reject(new DOMException("no media devices", "NotFoundError")) : devices.getUserMedia(constraints);
     },
     indexedDB: scope.indexedDB,
+    network: browserNetwork(),
     now: () => Date.now(),
     random: () => Math.random(),
     setTimeout: (action, milliseconds) => scope.setTimeout(action, milliseconds) as unknown as number,

@@ -1,12 +1,22 @@
-/** The WebSocket to the hub: `hello`, requests and their answers, reconnecting with jitter. */
+/** The WebSocket to the hub: `hello`, requests and their answers, finding out that it is dead, reconnecting with jitter. */
 import { KloudTalkError } from "./errors.js";
 import type { Platform } from "./platform.js";
-import type { ConnectionState } from "./state.js";
+import type { ConnectionCause, ConnectionState } from "./state.js";
 import type { ClientMessage, Ok, ServerMessage } from "./wire.js";
 
 const SUBPROTOCOL = "kloudtalk.v1";
 const ANSWER_TIMEOUT = 10_000;
-const CLOSE = { unauthenticated: 4401, replaced: 4409 } as const;
+/** Milliseconds from opening to `sync`; in a call, and otherwise. Browsers themselves wait for minutes where packets vanish. */
+const OPEN_TIMEOUT = { call: 4_000, idle: 8_000 } as const;
+/** Milliseconds that a hub has to answer `ping`: several round trips of a bad mobile network. */
+const PING_TIMEOUT = 2_500;
+/** Milliseconds without a message until the hub is asked whether it is there; in a call, and otherwise. */
+const SILENCE = { call: 5_000, idle: 45_000 } as const;
+/** Milliseconds that a connection must have lasted for the next back-off to start from the beginning. */
+const STEADY = 5_000;
+const CLOSE = { goingAway: 1001, tryLater: 1013, unauthenticated: 4401, replaced: 4409, rateLimited: 4429 } as const;
+/** Milliseconds within which clients of a hub that goes away come back, at random; who is in a call comes first. */
+const SPREAD = { call: 250, idle: 1_500 } as const;
 
 type Without<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 /** A request without its number: the socket gives it one. */
@@ -35,8 +45,16 @@ export class Socket {
   #id = 0;
   #attempt = 0;
   #retry: number | null = null;
+  #opening: number | null = null;
+  #beat: number | null = null;
+  #heardAt = 0;
+  #onlineAt = 0;
+  #openedAt = 0;
   #closed = false;
   #online = false;
+  #inCall = false;
+  /** Milliseconds that the hub asked us to wait. */
+  #asked = 0;
   readonly #waiting = new Map<number, { resolve: (ok: Ok) => void; reject: (error: KloudTalkError) => void; timer: number }>();
   readonly #whenOnline = new Set<() => void>();
 
@@ -51,22 +69,31 @@ export class Socket {
     return this.#online;
   }
 
+  /** In a call a dead connection is looked for more often. */
+  set inCall(inCall: boolean) {
+    if (inCall === this.#inCall) return;
+    this.#inCall = inCall;
+    if (this.#online) this.#listen();
+  }
+
   /** Connects now, or again now instead of after the back-off. */
   connect(): void {
     if (this.#closed || this.#ws !== null) return;
     if (this.#retry !== null) this.#platform.clearTimeout(this.#retry);
     this.#retry = null;
-    this.#events.connection({ status: "connecting", retryAt: null });
+    this.#events.connection({ status: "connecting", retryAt: null, cause: null });
     const ws = (this.#ws = new this.#platform.WebSocket(this.#url, SUBPROTOCOL));
     let refused = false;
+    this.#openedAt = this.#platform.now();
+    this.#opening = this.#platform.setTimeout(() => { if (this.#ws === ws) this.#abandon(); }, this.#inCall ? OPEN_TIMEOUT.call : OPEN_TIMEOUT.idle);
     ws.onopen = () => { ws.send(JSON.stringify({ type: "hello", id: this.#id++, token: this.#token })); };
     ws.onmessage = (event) => {
       const message = parse(event.data);
       if (message === null || this.#ws !== ws) return;
+      this.#heardAt = this.#platform.now();
       if (message.type === "sync") {
-        this.#online = true;
-        this.#attempt = 0;
-        this.#events.connection({ status: "online", retryAt: null });
+        this.#opened();
+        this.#events.connection({ status: "online", retryAt: null, cause: null });
         this.#events.message(message);
         for (const go of [...this.#whenOnline]) go();
         return;
@@ -74,7 +101,10 @@ export class Socket {
       if (message.type === "ok") {
         this.#settle(message.re)?.resolve(message);
       } else if (message.type === "error") {
-        if (!this.#online && message.code === "unauthenticated") refused = true;
+        if (!this.#online) {
+          if (message.code === "unauthenticated") refused = true;
+          this.#asked = 1000 * (message.retry_after ?? 0);
+        }
         if (message.re !== undefined) {
           this.#settle(message.re)?.reject(new KloudTalkError(message.code, { retryAfter: message.retry_after, devices: message.devices }));
         }
@@ -84,35 +114,53 @@ export class Socket {
     };
     ws.onclose = (event) => {
       if (this.#ws !== ws) return;
-      this.#ws = null;
-      this.#drop();
-      if (this.#closed) return;
       if (refused || event.code === CLOSE.replaced) {
+        this.#ws = null;
+        this.#drop();
         this.#closed = true;
-        this.#events.connection({ status: "offline", retryAt: null });
+        this.#events.connection({ status: "offline", retryAt: null, cause: null });
         this.#events.stopped(refused ? "revoked" : "replaced");
         return;
       }
-      // 4401 on an open connection: the session ended. The next `hello` says so for certain
-      const wait = event.code === CLOSE.unauthenticated ? 0 : backoff(this.#attempt++, this.#platform.random());
-      this.#events.connection({ status: "waiting", retryAt: this.#platform.now() + wait });
-      this.#retry = this.#platform.setTimeout(() => { this.#retry = null; this.connect(); }, wait);
+      this.#lost(event.code);
     };
   }
 
-  /** The network came back, or the user is impatient: try at once. An open socket that may be dead is left to the heartbeat. */
+  /** The user is impatient: try at once. What is being opened gets a moment; what is open is asked whether it is. */
   retryNow(): void {
-    if (this.#ws !== null && this.#ws.readyState !== WebSocket.OPEN) return;
+    if (this.#online) this.probe();
+    else if (this.#ws === null) this.connect();
+    else if (this.#platform.now() - this.#openedAt > 1_000) this.replace();
+  }
+
+  /** The network is another one: what was open before is dead, whatever it looks like. */
+  replace(): void {
+    if (this.#closed) return;
+    this.#detach();
+    this.#attempt = 0;
     this.connect();
+  }
+
+  /** Asks the hub whether it is there; a connection without an answer is replaced. */
+  probe(): void {
+    const ws = this.#ws;
+    if (ws === null || !this.#online) return;
+    this.#request({ type: "ping" }, PING_TIMEOUT).catch((error: unknown) => {
+      if (this.#ws === ws && error instanceof KloudTalkError && error.code === "timeout") this.#abandon();
+    });
   }
 
   /** Sends a request and waits for its answer. Rejects with the hub's code, or `network`, `timeout`. */
   request(request: Request): Promise<Ok> {
+    return this.#request(request, ANSWER_TIMEOUT);
+  }
+
+  #request(request: Request, timeout: number): Promise<Ok> {
     const ws = this.#ws;
     if (ws === null || !this.#online) return Promise.reject(new KloudTalkError("network"));
     const id = this.#id++;
     return new Promise((resolve, reject) => {
-      const timer = this.#platform.setTimeout(() => this.#settle(id)?.reject(new KloudTalkError("timeout")), ANSWER_TIMEOUT);
+      const timer = this.#platform.setTimeout(() => this.#settle(id)?.reject(new KloudTalkError("timeout")), timeout);
       this.#waiting.set(id, { resolve, reject, timer });
       ws.send(JSON.stringify({ ...request, id }));
     });
@@ -121,7 +169,7 @@ export class Socket {
   /** Resolves when online, at once if it is. Rejects with `network` after `milliseconds`. */
   async untilOnline(milliseconds: number): Promise<void> {
     if (this.#online) return;
-    this.retryNow();
+    if (this.#ws === null) this.connect();
     await new Promise<void>((resolve, reject) => {
       const go = (): void => { this.#whenOnline.delete(go); this.#platform.clearTimeout(timer); resolve(); };
       const timer = this.#platform.setTimeout(() => { this.#whenOnline.delete(go); reject(new KloudTalkError("network")); }, milliseconds);
@@ -132,10 +180,60 @@ export class Socket {
   close(): void {
     this.#closed = true;
     if (this.#retry !== null) this.#platform.clearTimeout(this.#retry);
-    this.#ws?.close(1000);
+    this.#detach();
+    this.#events.connection({ status: "offline", retryAt: null, cause: null });
+  }
+
+  #opened(): void {
+    this.#online = true;
+    this.#onlineAt = this.#platform.now();
+    this.#asked = 0;
+    this.#stop("opening");
+    this.#listen();
+  }
+
+  /** Looks now and then whether the hub has said anything. */
+  #listen(): void {
+    this.#stop("beat");
+    const silence = this.#inCall ? SILENCE.call : SILENCE.idle;
+    this.#beat = this.#platform.setTimeout(() => {
+      if (this.#platform.now() - this.#heardAt >= silence - 500) this.probe();
+      this.#listen();
+    }, silence);
+  }
+
+  /** Nothing comes over this connection any more. A close of it would be waited for in vain. */
+  #abandon(): void {
+    const was = this.#online;
+    this.#detach();
+    this.#lost(0, was);
+  }
+
+  #detach(): void {
+    const ws = this.#ws;
     this.#ws = null;
     this.#drop();
-    this.#events.connection({ status: "offline", retryAt: null });
+    if (ws === null) return;
+    ws.onopen = ws.onmessage = ws.onclose = null;
+    ws.close(1000);
+  }
+
+  #lost(code: number, was = this.#online): void {
+    const { now, random } = this.#platform;
+    const lasted = was ? now() - this.#onlineAt : 0;
+    this.#ws = null;
+    this.#drop();
+    if (this.#closed) return;
+    if (lasted > STEADY) this.#attempt = 0;
+    let wait = Math.max(backoff(this.#attempt++, random()), this.#asked);
+    let cause: ConnectionCause = this.#platform.network.online ? (was ? "interrupted" : "server") : "no_network";
+    if (code === CLOSE.goingAway) [wait, cause] = [random() * (this.#inCall ? SPREAD.call : SPREAD.idle), "going_away"];
+    else if (code === CLOSE.rateLimited) [wait, cause] = [Math.max(wait, 5_000 * (0.5 + random() / 2)), "rate_limited"];
+    else if (code === CLOSE.tryLater) cause = "server";
+    // on an open connection: the session ended. The next `hello` says so for certain
+    else if (code === CLOSE.unauthenticated) wait = 0;
+    this.#events.connection({ status: "waiting", retryAt: now() + wait, cause });
+    this.#retry = this.#platform.setTimeout(() => { this.#retry = null; this.connect(); }, wait);
   }
 
   #settle(id: number): { resolve: (ok: Ok) => void; reject: (error: KloudTalkError) => void } | null {
@@ -146,8 +244,17 @@ export class Socket {
     return waiting;
   }
 
+  #stop(timer: "opening" | "beat"): void {
+    const running = timer === "opening" ? this.#opening : this.#beat;
+    if (running !== null) this.#platform.clearTimeout(running);
+    if (timer === "opening") this.#opening = null;
+    else this.#beat = null;
+  }
+
   #drop(): void {
     this.#online = false;
+    this.#stop("opening");
+    this.#stop("beat");
     for (const id of [...this.#waiting.keys()]) this.#settle(id)?.reject(new KloudTalkError("network"));
   }
 }

@@ -10,7 +10,17 @@ export type EndReason = Reason;
 export type CallStage = "inviting" | "ringing" | "connecting" | "connected" | "ended";
 
 /** Times named `…At` are milliseconds since the epoch, everywhere. */
-export interface ConnectionState { readonly status: "offline" | "connecting" | "online" | "waiting"; readonly retryAt: number | null }
+export interface ConnectionState {
+  readonly status: "offline" | "connecting" | "online" | "waiting";
+  readonly retryAt: number | null;
+  /** Why it waits. */
+  readonly cause: ConnectionCause | null;
+}
+/**
+ * `no_network`: the browser has none. `server`: the server does not answer. `interrupted`: the connection broke. `going_away`: the server is
+ * restarted or hands over. `rate_limited`: this device sent too much.
+ */
+export type ConnectionCause = "no_network" | "server" | "interrupted" | "going_away" | "rate_limited";
 export interface RegistrationState {
   readonly phone: string; readonly email: string; readonly phoneVerified: boolean; readonly emailVerified: boolean;
   readonly expiresAt: number; readonly resendAt: { readonly phone: number | null; readonly email: number | null };
@@ -116,6 +126,6 @@ export interface ClientState {
 
 /** Before anything is known. */
 export const INITIAL: ClientState = {
-  phase: "signed_out", connection: { status: "offline", retryAt: null }, registration: null, linking: null, openLink: null, account: null, device: null,
+  phase: "signed_out", connection: { status: "offline", retryAt: null, cause: null }, registration: null, linking: null, openLink: null, account: null, device: null,
   devices: [], consents: [], contacts: [], contactsWanted: false, blocks: [], history: [], historyNext: null, call: null, notices: [], signedOutReason: null,
 };

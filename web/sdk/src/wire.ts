@@ -555,6 +555,13 @@ export interface Peer {
   readonly certificate?: DeviceCertificate;
 }
 
+/** Are you there? Answered by `ok`. For clients that cannot see WebSocket pings (browsers) and doubt their connection. */
+export interface Ping {
+  readonly type: "ping";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+}
+
 /** The privacy policy in force (P04). */
 export interface Policy {
   readonly version: string;
@@ -712,7 +719,7 @@ export interface VerifyCode {
 export type WhoCanCall = "contacts" | "everyone" | "nobody";
 
 /** Everything that a client may send. */
-export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallRinging | CallSignal | Hello | PresenceWatch;
+export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallRinging | CallSignal | Hello | Ping | PresenceWatch;
 
 /** Everything that the hub may send. */
 export type ServerMessage = CallAnswered | CallEnded | CallIncoming | CallRelayEnding | CallRings | CallSignalled | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | Sync;

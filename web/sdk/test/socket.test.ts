@@ -21,16 +21,19 @@ class Wire {
   say(message: unknown): void { this.onmessage?.({ data: JSON.stringify(message) }); }
 }
 
-function make() {
+const clock = { now: 0 };
+
+function make(network = true) {
   Wire.all = [];
+  clock.now = 0;
   const timers: { act: () => void; wait: number }[] = [];
   const seen: (ConnectionState["status"] | string)[] = [];
   const platform = {
-    ...browserPlatform(), WebSocket: Wire as never, random: () => 0.5, now: () => 0,
+    ...browserPlatform(), WebSocket: Wire as never, random: () => 0.5, now: () => clock.now, network: { online: network, watch: () => () => undefined },
     setTimeout: (act: () => void, wait: number) => timers.push({ act, wait }) - 1, clearTimeout: (i: number) => { timers[i] = { act: () => undefined, wait: 0 }; },
   };
   const socket = new Socket("ws://hub/v1/ws", "T", platform, {
-    message: (message) => seen.push(message.type), connection: ({ status }) => seen.push(status), stopped: (reason) => seen.push(`stopped ${reason}`),
+    message: (message) => seen.push(message.type), connection: ({ status, cause }) => seen.push(cause === null ? status : `${status} ${cause}`), stopped: (reason) => seen.push(`stopped ${reason}`),
   });
   return { socket, timers, seen };
 }
@@ -62,7 +65,7 @@ test("a lost connection rejects what waits, and is tried again after a jittered 
   const lost = socket.request({ type: "call.hangup", call: "c" });
   Wire.all[0]!.drop(1006);
   await expect(lost).rejects.toMatchObject({ code: "network" });
-  expect(seen.at(-1)).toBe("waiting");
+  expect(seen.at(-1)).toBe("waiting interrupted");
   expect(timers.at(-1)!.wait).toBe(187.5);
   timers.at(-1)!.act();
   expect(Wire.all).toHaveLength(2);
@@ -85,4 +88,106 @@ test("a refused hello and a newer page end it; nothing is tried again", async ()
 test("the wait doubles to a bound, with jitter down to its half", () => {
   expect([0, 1, 2, 20].map((attempt) => backoff(attempt, 1))).toEqual([250, 500, 1000, 15_000]);
   expect(backoff(3, 0)).toBe(1000);
+});
+
+test("a hub that says nothing is asked, and replaced when it does not answer", async () => {
+  const { socket, timers, seen } = make();
+  socket.connect();
+  await turn();
+  const ws = Wire.all[0]!;
+  ws.say(SYNC);
+  const idle = timers.at(-1)!;
+  expect(idle.wait).toBe(45_000);
+  socket.inCall = true; // from here on a dead connection matters
+  clock.now += 5_000;
+  expect(timers.at(-1)!.wait).toBe(5_000);
+  timers.at(-1)!.act();
+  expect(ws.sent.at(-1)).toMatchObject({ type: "ping" });
+  const unanswered = timers.find((timer) => timer.wait === 2_500)!;
+  ws.say({ type: "ok", re: ws.sent.at(-1)!.id });
+  await turn();
+  expect(seen.at(-1)).toBe("sync"); // it answered: nothing happens
+  socket.probe();
+  timers.findLast((timer) => timer.wait === 2_500)!.act();
+  await turn();
+  expect(unanswered).not.toBe(timers.findLast((timer) => timer.wait === 2_500));
+  expect(ws.readyState).toBe(3);
+  expect(seen.at(-1)).toBe("waiting interrupted");
+  timers.at(-1)!.act();
+  expect(Wire.all).toHaveLength(2);
+});
+
+test("what was said lately is proof enough that the hub is there", async () => {
+  const { socket, timers } = make();
+  socket.connect();
+  await turn();
+  const ws = Wire.all[0]!;
+  ws.say(SYNC);
+  clock.now += 44_000;
+  ws.say({ type: "contacts.wanted" });
+  clock.now += 1_000;
+  timers.findLast((timer) => timer.wait === 45_000)!.act();
+  expect(ws.sent).toHaveLength(1);
+});
+
+test("on another network the connection is made anew at once, and what waited is told", async () => {
+  const { socket, seen } = make();
+  socket.connect();
+  await turn();
+  Wire.all[0]!.say(SYNC);
+  const lost = socket.request({ type: "call.hangup", call: "c" });
+  socket.replace();
+  await expect(lost).rejects.toMatchObject({ code: "network" });
+  await turn();
+  expect(Wire.all).toHaveLength(2);
+  expect(Wire.all[1]!.sent[0]).toMatchObject({ type: "hello" });
+  Wire.all[0]!.say({ type: "contacts.wanted" }); // late words of the old one are not heard
+  Wire.all[1]!.say(SYNC);
+  expect(seen).toEqual(["connecting", "online", "sync", "connecting", "online", "sync"]);
+});
+
+test("an opening that leads nowhere is given up", async () => {
+  const { socket, timers, seen } = make();
+  socket.connect();
+  await turn();
+  timers.find((timer) => timer.wait === 8_000)!.act();
+  expect(seen.at(-1)).toBe("waiting server");
+  timers.at(-1)!.act();
+  expect(Wire.all).toHaveLength(2);
+});
+
+test("a hub that goes away, limits or has no network behind it is named, with its own wait", async () => {
+  for (const [code, network, cause, wait] of [[1001, true, "going_away", 750], [4429, true, "rate_limited", 3_750], [1006, false, "no_network", 187.5], [1013, true, "server", 187.5]] as const) {
+    const { socket, timers, seen } = make(network);
+    socket.connect();
+    await turn();
+    Wire.all[0]!.say(SYNC);
+    Wire.all[0]!.drop(code);
+    expect(seen.at(-1)).toBe(`waiting ${cause}`);
+    expect(timers.at(-1)!.wait).toBe(wait);
+  }
+});
+
+test("a hub that asks for time before it answers is given it", async () => {
+  const { socket, timers } = make();
+  socket.connect();
+  await turn();
+  Wire.all[0]!.say({ type: "error", re: 0, code: "unavailable", message: "", retry_after: 7 });
+  Wire.all[0]!.drop(1013);
+  expect(timers.at(-1)!.wait).toBe(7_000);
+});
+
+test("a connection that breaks again and again is tried less and less often, until one lasts", async () => {
+  const { socket, timers } = make();
+  const waits: number[] = [];
+  socket.connect();
+  for (let i = 0; i < 5; i++) {
+    await turn();
+    Wire.all.at(-1)!.say(SYNC);
+    if (i === 3) clock.now += 6_000;
+    Wire.all.at(-1)!.drop(1006);
+    waits.push(timers.at(-1)!.wait);
+    timers.at(-1)!.act();
+  }
+  expect(waits).toEqual([187.5, 375, 750, 187.5, 375]);
 });

@@ -149,10 +149,15 @@ function Stage({ call, name, onAnswer }: { call: CallState; name: string; onAnsw
 }
 
 function Status({ call }: { call: CallState }) {
+  const { state: { connection } } = useTalk();
   const now = useNow(call.stage === "connected");
+  const cut = connection.status === "waiting" || connection.status === "connecting";
   let text: string;
-  if (call.stage === "connected") text = call.media === "interrupted" ? "Connection interrupted, trying again…" : call.peerHeld ? "On hold by the other side" : call.peerMuted ? "Their microphone is off" : call.held ? "On hold" : "Connected";
-  else if (call.stage === "ended") text = call.endReason === null ? "Call ended" : ENDS[call.endReason](call);
+  if (call.stage === "ended") text = call.endReason === null ? "Call ended" : ENDS[call.endReason](call);
+  else if (cut && connection.cause === "no_network") text = "No network. The call waits for it.";
+  else if (cut && call.stage !== "connected") text = "Reconnecting to the server…";
+  else if (cut && call.media === "flowing") text = "The server is not reached for the moment. You can go on talking.";
+  else if (call.stage === "connected") text = call.media === "interrupted" ? "Connection interrupted, trying again…" : call.peerHeld ? "On hold by the other side" : call.peerMuted ? "Their microphone is off" : call.held ? "On hold" : "Connected";
   else if (call.stage === "connecting") text = "Connecting…";
   else if (call.direction === "incoming") text = "is calling you";
   else text = call.stage === "ringing" ? "Ringing…" : "Calling…";
