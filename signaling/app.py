@@ -28,12 +28,16 @@ import signaling.calls.relays
 import signaling.contacts.api
 import signaling.presence.api
 import signaling.privacy.api
+from signaling.accounts.contact_change import ContactChangeService
 from signaling.accounts.delivery import ConsoleDelivery, Delivery, HttpSmsDelivery, SmtpDelivery
+from signaling.accounts.device_details import DeviceDetailsService
 from signaling.accounts.devices import DeviceService
 from signaling.accounts.directory import Directory
 from signaling.accounts.link_store import LinkStore
 from signaling.accounts.links import LinkService
+from signaling.accounts.location import Locator
 from signaling.accounts.profile import ProfileService
+from signaling.accounts.public_profile import PublicProfileService
 from signaling.accounts.registration import RegistrationService
 from signaling.accounts.registration_store import RegistrationStore
 from signaling.accounts.sessions import Sessions
@@ -71,8 +75,8 @@ from signaling.settings import Settings
 from signaling.storage.migrate import migrate
 from signaling.storage.scrub import AppendOnlyFile, scrub_sql
 from signaling.storage.sql import Database
-from signaling.wire.messages import CloseCode, ContactMatch, ContactsChanged, DevicesChanged, LinkClaimed
-from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState
+from signaling.wire.messages import CloseCode, ContactMatch, ContactsChanged, DevicesChanged, LinkClaimed, ProfileChanged
+from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState, Purpose
 from turn_config.ice_servers import ice_servers
 
 log = logging.getLogger(__name__)
@@ -201,6 +205,33 @@ class Events:
         """Something else that decides who may see an account's presence changed."""
         self._surely(lambda: self.presence.rules_changed(account))
 
+    def profile_changed(self, account: str) -> None:
+        """Contacts who may see the profile, and the account's own devices, fetch it again."""
+
+        async def tell() -> None:
+            facts = await self.directory.get(account)
+            if facts is not None:
+                holders = await self.contacts.holders_of(facts.discovery_token)
+                for other in {account, *await self.contacts.mutual(account, holders)}:
+                    self.sockets.send_to_account(other, ProfileChanged(account=account))
+
+        self._later(tell())
+
+    def number_changed(self, account: str, devices: Sequence[str], old_token: str, new_token: str) -> None:
+        """Who has the old number sees the match go, who has the new one sees it come; the account's devices come back with the new number."""
+        for device in devices:
+            self.sessions.forget(device)
+            self.sockets.end(device, CloseCode.GOING_AWAY)
+        self.calls.invalidate(account)
+        self.presence_rules_changed(account)
+
+        async def tell() -> None:
+            for holder in await self.contacts.holders_of(old_token) - {account}:
+                self.matches_removed(holder, [account])
+            await self.contacts.joined(account, new_token)
+
+        self._later(tell())
+
     def link_claimed(self, device: str, link: str) -> None:
         """Tell the device that shows the code."""
         self.sockets.send(device, LinkClaimed(link=link))
@@ -257,8 +288,11 @@ class Hub:
         store = ContactStore(book_redis)
         owed = self.owed = OwedErasures(database)
 
-        async def on_withdrawn(account: str, _purpose: str) -> None:
-            await self.erasure.erase_address_book(account)
+        async def on_withdrawn(account: str, purpose: str) -> None:
+            if purpose == Purpose.DEVICE_DETAILS:
+                await details.forget(account)
+            elif purpose == Purpose.PHONEBOOK:
+                await self.erasure.erase_address_book(account)
 
         consents = ConsentService(database=database, policy_version=settings.policy_version, on_withdrawn=on_withdrawn)
         contacts = events.contacts = ContactService(
@@ -287,7 +321,15 @@ class Hub:
             bus=RedisBus(redis),
             send=lambda device, message: self.sockets.send(device, message),
         )
+        details = DeviceDetailsService(
+            database=database,
+            locator=Locator(settings.geoip_database),
+            consents=lambda account: consents.granted(account, Purpose.DEVICE_DETAILS),
+        )
         registrations = RegistrationStore(redis, pepper)
+        changes = ContactChangeService(
+            database=database, store=registrations, delivery=self.delivery, tokens=self.discovery, events=events, pepper=pepper
+        )
         link_store = LinkStore(redis)
         self.erasure = Erasure(
             database=database,
@@ -349,6 +391,12 @@ class Hub:
                 profile=profile,
                 devices=devices,
                 links=links,
+            ),
+            **signaling.accounts.api.profile_handlers(
+                account=profile,
+                profiles=PublicProfileService(database=database, events=events, limits=registrations, mutual=contacts.mutual),
+                changes=changes,
+                details=details,
             ),
             **signaling.contacts.api.handlers(contacts),
             **signaling.presence.api.handlers(self.presence),

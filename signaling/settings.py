@@ -68,6 +68,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         tuple[str, ...], Meta(description="TURN servers, as `turn:host:3478?transport=udp` or `turns:host:443?transport=tcp`.")
     ] = ()
     turn_secret: Annotated[str | None, Meta(description="coturn's static-auth-secret; needed with turn_urls.")] = None
+    geoip_database: Annotated[
+        Path | None,
+        Meta(
+            description="MaxMind database (.mmdb) on this machine, for the country and region of IP addresses (P19); none: not known."
+        ),
+    ] = None
+
     turn_lifetime: Annotated[int, Meta(ge=60, description="Seconds for which a TURN credential holds.")] = 43_200
 
     relay: Annotated[bool, Meta(description="Whether `serve` starts a relay for calls that no other way gets through.")] = True

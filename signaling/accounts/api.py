@@ -2,11 +2,58 @@
 
 from msgspec import Struct
 
+from signaling.accounts.contact_change import ContactChangeService
+from signaling.accounts.device_details import DeviceDetailsService
 from signaling.accounts.devices import DeviceService
 from signaling.accounts.links import LinkService
 from signaling.accounts.profile import ProfileService
+from signaling.accounts.public_profile import PublicProfileService
 from signaling.accounts.registration import RegistrationService
 from signaling.gateway.request import Handlers, RestRequest
+
+
+def profile_handlers(
+    *, account: ProfileService, profiles: PublicProfileService, changes: ContactChangeService, details: DeviceDetailsService
+) -> Handlers:
+    """Handlers of what users say of themselves, by endpoint id."""
+
+    async def change(r: RestRequest) -> Struct:
+        await profiles.change(r.session, r.body)
+        return await account.get(r.session)
+
+    async def set_picture(r: RestRequest) -> Struct:
+        await profiles.set_picture(r.session, r.body)
+        return await account.get(r.session)
+
+    async def remove_picture(r: RestRequest) -> None:
+        await profiles.remove_picture(r.session)
+
+    async def list_profiles(r: RestRequest) -> Struct:
+        return await profiles.profiles(r.session, r.body.accounts)
+
+    async def picture(r: RestRequest) -> Struct:
+        return await profiles.picture(r.session, r.path["account"])
+
+    async def start_change(r: RestRequest) -> Struct:
+        return await changes.start(r.session, r.body, r.address)
+
+    async def finish_change(r: RestRequest) -> Struct:
+        await changes.finish(r.session, r.body)
+        return await account.get(r.session)
+
+    async def describe(r: RestRequest) -> None:
+        await details.describe(r.session, r.body, r.address)
+
+    return {
+        "profile.change": change,
+        "profile.set_picture": set_picture,
+        "profile.remove_picture": remove_picture,
+        "profile.list": list_profiles,
+        "profile.picture": picture,
+        "account.start_change": start_change,
+        "account.finish_change": finish_change,
+        "devices.describe": describe,
+    }
 
 
 def handlers(*, registration: RegistrationService, profile: ProfileService, devices: DeviceService, links: LinkService) -> Handlers:

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import msgspec
+from msgspec import UNSET
 from sqlalchemy import delete, select
 
 from signaling.accounts.directory import Directory
@@ -12,7 +13,7 @@ from signaling.storage.sql import Database
 from signaling.storage.tables import devices
 from signaling.wire.certificate import DeviceCertificate
 from signaling.wire.errors import ErrorCode, Refused
-from signaling.wire.rest import AccountDevices, Device, Devices
+from signaling.wire.rest import AccountDevices, Device, DeviceDetails, Devices
 
 
 class DeviceService:
@@ -52,6 +53,7 @@ class DeviceService:
                     current=row.id == session.device,
                     online=self._online(row.id),
                     certificate=msgspec.json.decode(row.certificate, type=DeviceCertificate),
+                    details=UNSET if row.details is None else msgspec.json.decode(row.details, type=DeviceDetails),
                 )
                 for row in rows
             ]

@@ -44,6 +44,16 @@ class Directory:
             row.id, row.phone, row.discovery_token, WhoCanCall(row.who_can_call), decoded, row.restricted_at is not None
         )
 
+    async def tokens_of(self, ids: Iterable[str]) -> dict[str, str]:
+        """Discovery tokens by account, of those accounts that exist."""
+        wanted = list(ids)
+        found: dict[str, str] = {}
+        async with self._database.begin() as connection:
+            for start in range(0, len(wanted), 500):
+                query = select(accounts.c.id, accounts.c.discovery_token).where(accounts.c.id.in_(wanted[start : start + 500]))
+                found.update({row.id: row.discovery_token for row in await connection.execute(query)})
+        return found
+
     async def by_tokens(self, tokens: Iterable[str]) -> dict[str, str]:
         """Accounts by discovery token, of those tokens that are accounts; frozen ones are left out."""
         wanted = list(tokens)

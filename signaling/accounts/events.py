@@ -19,5 +19,11 @@ class AccountEvents(Protocol):
     def settings_changed(self, account: str) -> None:
         """``who_can_call`` changed."""
 
+    def profile_changed(self, account: str) -> None:
+        """Name, about text or picture changed: those who may see them are told."""
+
+    def number_changed(self, account: str, devices: Sequence[str], old_token: str, new_token: str) -> None:
+        """The account has another number, and another discovery token."""
+
     def link_claimed(self, device: str, link: str) -> None:
         """A new device claimed the link that ``device`` shows."""

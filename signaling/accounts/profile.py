@@ -8,9 +8,10 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from signaling.accounts.events import AccountEvents
+from signaling.accounts.profile_rules import country_of
 from signaling.gateway.request import Session
 from signaling.storage.sql import Database
-from signaling.storage.tables import accounts, presence_exceptions
+from signaling.storage.tables import accounts, pictures, presence_exceptions
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.rest import Account, ChangeSettings, LastSeenRule, LastSeenTo, OnlineRule, OnlineTo, WhoCanCall
 
@@ -30,7 +31,8 @@ class ProfileService:
     async def get(self, session: Session) -> Account:
         """The account."""
         async with self._database.begin() as connection:
-            row = (await connection.execute(select(accounts).where(accounts.c.id == session.account))).first()
+            query = select(accounts, pictures.c.changed_at.label("picture_changed_at")).outerjoin(pictures)
+            row = (await connection.execute(query.where(accounts.c.id == session.account))).first()
             exceptions = await _exceptions(connection, session.account)
         if row is None:
             raise Refused(ErrorCode.UNAUTHENTICATED)
@@ -46,6 +48,11 @@ class ProfileService:
             online=OnlineRule(OnlineTo(row.online_to), exceptions["online"]),
             always_relay=row.always_relay,
             restricted_at=UNSET if row.restricted_at is None else row.restricted_at,
+            country=country_of(row.phone),
+            name=UNSET if row.name is None else row.name,
+            about=UNSET if row.about is None else row.about,
+            about_changed_at=UNSET if row.about_changed_at is None else row.about_changed_at,
+            picture_changed_at=UNSET if row.picture_changed_at is None else row.picture_changed_at,
         )
 
     async def change_settings(self, session: Session, body: ChangeSettings) -> Account:

@@ -68,23 +68,33 @@ from signaling.wire.rest import (
     MAX_EVALUATIONS,
     Account,
     ApproveLink,
+    AskProfiles,
     CallRecord,
     ChangeConsent,
     ChangeContacts,
+    ChangeProfile,
     ChangeRestriction,
     ChangeSettings,
     Channel,
     ClaimLink,
+    ContactChange,
     CreateAccount,
+    DeviceInfo,
     DeviceLink,
     Entry,
     Evaluate,
     LinkState,
+    Picture,
     Proof,
+    Purpose,
     SendCode,
+    SetPicture,
+    StartChange,
     StartRegistration,
+    VerifyChange,
     VerifyCode,
 )
+from signaling.wire.rest import Profile as PublicProfile
 
 if TYPE_CHECKING:
     from aiortc.mediastreams import MediaStreamTrack
@@ -359,9 +369,13 @@ class Client:
 
     async def allow_phonebook(self, *, granted: bool = True) -> None:
         """Give (or withdraw) the consent to use the phonebook: the caller has asked the user with the server's own text (P05)."""
+        await self.allow(Purpose.PHONEBOOK, granted=granted)
+
+    async def allow(self, purpose: Purpose, *, granted: bool = True) -> None:
+        """Give (or withdraw) a consent: the caller has asked the user with the server's own text (P21)."""
         info = await self._ask("server.info")
-        text = next(text for text in info.purposes if text.purpose == "phonebook")
-        await self._ask("consents.change", ChangeConsent(granted, text.sha256), session=True, purpose="phonebook")
+        text = next(text for text in info.purposes if text.purpose == purpose)
+        await self._ask("consents.change", ChangeConsent(granted, text.sha256), session=True, purpose=purpose.value)
 
     async def find(self, phonebook: Mapping[str, str]) -> dict[str, str]:
         """Upload names by E.164 number, without showing either to the hub (P08); answers accounts by number, for those who are here."""
@@ -423,6 +437,48 @@ class Client:
         """Change settings of the account; answers it as it is then. Raises ``ClientError``."""
         account: Account = await self._ask("settings.change", change, session=True)
         return account
+
+    # --- the own account (P03) and what contacts show ------------------------------------------------------------------------
+
+    async def account(self) -> Account:
+        """The own account. Raises ``ClientError``."""
+        account: Account = await self._ask("account.get", session=True)
+        return account
+
+    async def change_profile(self, change: ChangeProfile) -> Account:
+        """Change name and about text. Raises ``ClientError``."""
+        account: Account = await self._ask("profile.change", change, session=True)
+        return account
+
+    async def set_picture(self, image: bytes) -> Account:
+        """Set the picture: JPEG, PNG, WebP or GIF. Raises ``ClientError``."""
+        account: Account = await self._ask("profile.set_picture", SetPicture(base64url.encode(image)), session=True)
+        return account
+
+    async def picture_of(self, account: str) -> bytes:
+        """The picture of a contact. Raises ``ClientError`` (``not_found`` when there is none, or it may not be seen)."""
+        picture: Picture = await self._ask("profile.picture", session=True, account=account)
+        return base64url.decode(picture.image)
+
+    async def profiles_of(self, *accounts: str) -> list[PublicProfile]:
+        """Name, about text and when picture and about text changed, of contacts. Raises ``ClientError``."""
+        profiles: list[PublicProfile] = (await self._ask("profile.list", AskProfiles(list(accounts)), session=True)).profiles
+        return profiles
+
+    async def start_change(self, channel: Channel, to: str) -> ContactChange:
+        """Begin to change the number or the address: a code goes to the new one, and one to the other, which stays. Raises ``ClientError``."""
+        change: ContactChange = await self._ask("account.start_change", StartChange(channel, to), session=True)
+        return change
+
+    async def finish_change(self, channel: Channel, *, code: str, confirmation: str) -> Account:
+        """Change it, with the code of the new one and that of the other. Raises ``ClientError``."""
+        account: Account = await self._ask("account.finish_change", VerifyChange(channel, code, confirmation), session=True)
+        self._profile().phone = account.phone
+        return account
+
+    async def describe_device(self, info: DeviceInfo) -> None:
+        """Tell about this device, with the user's consent (P18). Raises ``ClientError`` (``consent_required``)."""
+        await self._ask("devices.describe", info, session=True)
 
     def safety_number(self, account: str) -> str:
         """60 digits to compare with another account. Raises ``LookupError`` before its identity key is known."""

@@ -1,7 +1,7 @@
 """Contacts: the uploaded phonebook, who of it is here (P06), who joins later (P08), and whom the user blocked."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from msgspec import UNSET
@@ -142,6 +142,19 @@ class ContactService:
     async def holders_of(self, token: str) -> frozenset[str]:
         """Accounts whose book holds ``token``: those to tell when that account's devices change."""
         return await self._store.holders(token) - self._owed.keys()
+
+    async def mutual(self, account: str, others: Collection[str]) -> frozenset[str]:
+        """Those of the others that have ``account`` in their books and are in its book, where neither has blocked the other."""
+        tokens = await self._directory.tokens_of({account, *others})
+        own = tokens.pop(account, None)
+        if own is None or not tokens:
+            return frozenset()
+        in_book = await self.tokens_in_book(account, list(tokens.values()))
+        candidates = [other for other, token in tokens.items() if token in in_book]
+        query = select(blocks.c.account, blocks.c.blocked).where((blocks.c.account == account) | (blocks.c.blocked == account))
+        async with self._database.begin() as connection:
+            apart = {other for row in await connection.execute(query) for other in row}
+        return await self.holders_among(own, candidates) - apart
 
     async def joined(self, account: str, token: str) -> None:
         """An account was created: whoever waits for its number sees the match."""

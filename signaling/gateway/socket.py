@@ -200,7 +200,9 @@ class SocketGateway:
         return len(self._connections)
 
     def end(self, device: str, code: int = CloseCode.UNAUTHENTICATED) -> None:
-        """Close the socket of a device whose session is void, or whose account was frozen."""
+        """Close the socket of a device whose session is void, or whose account was frozen; with ``going_away`` it comes back with a
+        session read anew.
+        """
         connection = self._connections.get(device)
         if connection is not None:
             connection.close(code)

@@ -19,6 +19,12 @@ TEXTS: Final[dict[Purpose, str]] = {
         "before they are uploaded; the server cannot read them. I can withdraw this in the settings at any time, and what was "
         "uploaded is then deleted at once. Without it I can do everything else."
     ),
+    Purpose.DEVICE_DETAILS: (
+        "KloudTalk may keep what my devices tell about themselves (model, system, browser, version of the app, operator, language, time "
+        "zone, battery, signal) and the network and region that they connect from, so that I recognise them in my list of devices and "
+        "notice one that is not mine. Only I see it. I can withdraw this in the settings at any time, and it is then deleted at once. "
+        "Without it the list shows names only."
+    ),
 }
 """What the user is asked, word for word."""
 

@@ -37,7 +37,7 @@ WITHHELD: Final[dict[str, str]] = {
 }
 """Columns that are not exported, and why."""
 
-JSON_COLUMNS: Final = frozenset({"devices.certificate"})
+JSON_COLUMNS: Final = frozenset({"devices.certificate", "devices.details"})
 """Text columns that hold JSON: exported as what it says."""
 
 MEDIA_TYPE_COLUMN: Final = "media_type"

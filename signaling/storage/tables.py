@@ -43,8 +43,20 @@ accounts: Final = Table(
     Column("last_seen_to", String(20), nullable=False, server_default="contacts"),
     Column("online_to", String(20), nullable=False, server_default="same_as_last_seen"),
     Column("always_relay", Boolean, nullable=False, server_default=false()),
+    Column("name", String(64), nullable=True),
+    Column("about", String(140), nullable=True),
+    Column("about_changed_at", BigInteger, nullable=True),
     Column("created_at", BigInteger, nullable=False),
     Column("restricted_at", BigInteger, nullable=True),  # frozen since (P23); null: not
+)
+
+pictures: Final = Table(
+    "pictures",
+    metadata,
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("image", LargeBinary, nullable=False),  # drawn anew from what was sent
+    Column("media_type", String(32), nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
 )
 
 presence_exceptions: Final = Table(
@@ -65,6 +77,7 @@ devices: Final = Table(
     Column("certificate", Text, nullable=False),  # DeviceCertificate as JSON
     Column("token_hash", LargeBinary(32), nullable=False, unique=True),  # SHA-256 of the session token
     Column("created_at", BigInteger, nullable=False),
+    Column("details", Text, nullable=True),  # DeviceDetails as JSON, with the consent device_details
     Index("ix_devices_account", "account"),
 )
 

@@ -36,6 +36,9 @@ class ErrorCode(StrEnum):
     CODE_SPENT = "code_spent"
     NOT_VERIFIED = "not_verified"
     DELIVERY_FAILED = "delivery_failed"
+    NO_CHANGE_PENDING = "no_change_pending"
+    # profile (P03)
+    PICTURE_INVALID = "picture_invalid"
     # devices
     CERTIFICATE_INVALID = "certificate_invalid"
     DEVICE_EXISTS = "device_exists"
@@ -99,6 +102,8 @@ ERRORS: Final[dict[ErrorCode, ErrorInfo]] = {
     ErrorCode.CODE_SPENT: ErrorInfo(410, "Five wrong tries; ask for a new code."),
     ErrorCode.NOT_VERIFIED: ErrorInfo(409, "Phone and e-mail must both be verified first."),
     ErrorCode.DELIVERY_FAILED: ErrorInfo(502, "The code could not be handed to the mail or SMS service; try again."),
+    ErrorCode.NO_CHANGE_PENDING: ErrorInfo(404, "No change of the number or the address was begun, or it expired."),
+    ErrorCode.PICTURE_INVALID: ErrorInfo(422, "Not a JPEG, PNG, WebP or GIF picture that can be read, or one of too many pixels."),
     ErrorCode.CERTIFICATE_INVALID: ErrorInfo(422, "The device certificate does not verify, or is for another account or device."),
     ErrorCode.DEVICE_EXISTS: ErrorInfo(409, "This device id is in use; make a new one."),
     ErrorCode.TOO_MANY_DEVICES: ErrorInfo(409, "The account has as many devices as it may have; remove one first."),

@@ -364,6 +364,12 @@ class PresenceChanged(Message, frozen=True, tag="presence.changed"):
     presences: list[Presence]
 
 
+class ProfileChanged(Message, frozen=True, tag="profile.changed"):
+    """A contact's name, about text or picture changed: fetch the profile again."""
+
+    account: AccountId
+
+
 class LinkClaimed(Message, frozen=True, tag="link.claimed"):
     """A new device typed or scanned the code that this device shows."""
 
@@ -386,5 +392,6 @@ ServerMessage = (
     | DevicesChanged
     | LinkClaimed
     | PresenceChanged
+    | ProfileChanged
 )
 """Everything that the hub may send."""

@@ -65,6 +65,7 @@ class Purpose(StrEnum):
     """Purposes that need a consent of their own (P21)."""
 
     PHONEBOOK = "phonebook"
+    DEVICE_DETAILS = "device_details"
 
 
 class PurposeText(Struct, frozen=True):
@@ -221,8 +222,14 @@ class Account(Struct, frozen=True, omit_defaults=True):
     online: OnlineRule
     always_relay: bool
     """Calls never show this account's IP address to the other side: media go through a relay only."""
+    country: str
+    """ISO 3166-1 alpha-2 code of the number's country (P19), derived and not stored; empty when it belongs to no country."""
     restricted_at: Millis | UnsetType = UNSET
     """Set while the account is frozen: since when."""
+    name: str | UnsetType = UNSET
+    about: str | UnsetType = UNSET
+    about_changed_at: Millis | UnsetType = UNSET
+    picture_changed_at: Millis | UnsetType = UNSET
 
 
 class ChangeSettings(Struct, frozen=True, omit_defaults=True):
@@ -234,7 +241,117 @@ class ChangeSettings(Struct, frozen=True, omit_defaults=True):
     always_relay: bool | UnsetType = UNSET
 
 
-class Device(Struct, frozen=True):
+MAX_PICTURE: Final = 700_000
+"""Bytes of a picture as it is sent; what is kept is smaller."""
+
+
+class ChangeProfile(Struct, frozen=True, omit_defaults=True):
+    """Name and about text to change; what is left out stays, an empty text is removed."""
+
+    name: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+    about: Annotated[str, Meta(max_length=140)] | UnsetType = UNSET
+
+
+class SetPicture(Struct, frozen=True):
+    """A JPEG, PNG, WebP or GIF picture. It is decoded and drawn anew, 512 pixels square: nothing else of the file is kept."""
+
+    image: Annotated[
+        str, Meta(min_length=1, max_length=MAX_PICTURE * 4 // 3 + 2, pattern=r"^[A-Za-z0-9_-]+\Z", description="base64url")
+    ]
+
+
+class Picture(Struct, frozen=True):
+    """A profile picture."""
+
+    image: Annotated[str, Meta(description="base64url")]
+    media_type: str
+    changed_at: Millis
+
+
+class Profile(Struct, frozen=True, omit_defaults=True):
+    """What contacts see of each other. What is absent was not given, or may not be seen."""
+
+    account: AccountId
+    name: str | UnsetType = UNSET
+    about: str | UnsetType = UNSET
+    about_changed_at: Millis | UnsetType = UNSET
+    picture_changed_at: Millis | UnsetType = UNSET
+
+
+MAX_PROFILES: Final = 500
+"""Profiles in one request."""
+
+
+class AskProfiles(Struct, frozen=True):
+    """Whose profiles."""
+
+    accounts: Annotated[list[AccountId], Meta(min_length=1, max_length=MAX_PROFILES)]
+
+
+class Profiles(Struct, frozen=True):
+    """Profiles in the order they were asked for."""
+
+    profiles: list[Profile]
+
+
+class StartChange(Struct, frozen=True):
+    """A new number or address. A code is sent to it, and one to the other, which stays: both are needed (P03)."""
+
+    channel: Channel
+    to: Annotated[str, Meta(max_length=254)]
+
+
+class ContactChange(Struct, frozen=True):
+    """A change under way."""
+
+    channel: Channel
+    to: str
+    expires_in: float
+    """Seconds until the codes expire."""
+    resend_in: float
+    """Seconds until it may be begun anew."""
+
+
+Code = Annotated[str, Meta(pattern=r"^[0-9]{6}\Z")]
+
+
+class VerifyChange(Struct, frozen=True):
+    """Both codes: of the new number or address, and of the other one, which stays."""
+
+    channel: Channel
+    code: Code
+    confirmation: Code
+
+
+Detail = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class DeviceInfo(Struct, frozen=True, omit_defaults=True):
+    """What a device tells about itself, for its owner's list of devices (P18). Each is the client's choice."""
+
+    model: Detail | UnsetType = UNSET
+    os: Detail | UnsetType = UNSET
+    app_version: Detail | UnsetType = UNSET
+    browser: Detail | UnsetType = UNSET
+    operator: Detail | UnsetType = UNSET
+    language: Detail | UnsetType = UNSET
+    time_zone: Detail | UnsetType = UNSET
+    battery: Annotated[int, Meta(ge=0, le=100, description="percent")] | UnsetType = UNSET
+    signal: Annotated[int, Meta(ge=0, le=100, description="percent")] | UnsetType = UNSET
+
+
+class DeviceDetails(Struct, frozen=True, omit_defaults=True):
+    """What is kept of a device with the owner's consent: what it told, and roughly from where."""
+
+    info: DeviceInfo
+    network: str
+    """The network that it last told it from: IPv4 /24 or IPv6 /48. The full address is not kept."""
+    country: str | UnsetType = UNSET
+    region: str | UnsetType = UNSET
+    """Of the network, when the server has a GeoIP database (P19)."""
+
+
+class Device(Struct, frozen=True, omit_defaults=True):
     """One device of the user's own account."""
 
     device: DeviceId
@@ -243,6 +360,7 @@ class Device(Struct, frozen=True):
     current: bool
     online: bool
     certificate: DeviceCertificate
+    details: DeviceDetails | UnsetType = UNSET
 
 
 class Devices(Struct, frozen=True):
@@ -704,6 +822,74 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="Change settings",
         body=ChangeSettings,
         answer=Account,
+    ),
+    Endpoint(
+        id="profile.change",
+        method="PATCH",
+        path="/v1/profile",
+        summary="Change name and about text (P03, P15)",
+        body=ChangeProfile,
+        answer=Account,
+    ),
+    Endpoint(
+        id="profile.set_picture",
+        method="PUT",
+        path="/v1/profile/picture",
+        summary="Set the picture; its metadata is not kept",
+        body=SetPicture,
+        answer=Account,
+        errors=(_E.PICTURE_INVALID,),
+    ),
+    Endpoint(id="profile.remove_picture", method="DELETE", path="/v1/profile/picture", summary="Remove the picture"),
+    Endpoint(
+        id="profile.list",
+        method="POST",
+        path="/v1/profiles",
+        summary="Profiles of contacts; those that may not be seen are empty",
+        body=AskProfiles,
+        answer=Profiles,
+    ),
+    Endpoint(
+        id="profile.picture",
+        method="GET",
+        path="/v1/accounts/{account}/picture",
+        summary="The picture of a contact, or one's own",
+        answer=Picture,
+        errors=(_E.NOT_FOUND,),
+    ),
+    Endpoint(
+        id="account.start_change",
+        method="POST",
+        path="/v1/account/changes",
+        summary="Begin to change the number or the address; sends a code to the new one and one to the other that stays (P03)",
+        body=StartChange,
+        answer=ContactChange,
+        status=201,
+        errors=(
+            _E.PHONE_MISSING,
+            _E.PHONE_INVALID,
+            _E.EMAIL_MISSING,
+            _E.EMAIL_INVALID,
+            _E.EMAIL_DISPOSABLE,
+            _E.DELIVERY_FAILED,
+        ),
+    ),
+    Endpoint(
+        id="account.finish_change",
+        method="POST",
+        path="/v1/account/changes/verification",
+        summary="Change the number or the address, with both codes",
+        body=VerifyChange,
+        answer=Account,
+        errors=(_E.NO_CHANGE_PENDING, _E.CODE_WRONG, _E.CODE_EXPIRED, _E.CODE_SPENT, _E.PHONE_TAKEN, _E.EMAIL_TAKEN),
+    ),
+    Endpoint(
+        id="devices.describe",
+        method="PUT",
+        path="/v1/device",
+        summary="Tell about the own device, with the consent `device_details` (P18)",
+        body=DeviceInfo,
+        errors=(_E.CONSENT_REQUIRED,),
     ),
     Endpoint(id="devices.list", method="GET", path="/v1/devices", summary="The user's own devices", answer=Devices),
     Endpoint(

@@ -233,7 +233,7 @@ async def test_each_yes_and_no_stays_on_record(world, clock):
 
     from signaling.storage.tables import consents
 
-    assert [c.granted for c in (await world.consents.list(ANN)).consents] == [False]  # silence is no consent (P21)
+    assert [c.granted for c in (await world.consents.list(ANN)).consents] == [False] * len(Purpose)  # silence is no consent (P21)
     await world.consent(ANN)
     clock.advance(5)
     await world.consent(ANN, False)

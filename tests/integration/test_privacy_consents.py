@@ -70,11 +70,11 @@ async def test_everyone_can_read_the_policy_and_what_is_asked(hub):
 
 
 async def test_a_consent_stands_with_time_and_version_and_is_withdrawn_as_easily(hub, alice, book_redis):
-    (consent,) = (await alice._ask("consents.list", session=True)).consents
+    consent = (await alice._ask("consents.list", session=True)).consents[0]
     assert (consent.granted, consent.policy_version) == (True, hub.hub.settings.policy_version)
     given = consent.at
     await alice.allow_phonebook(granted=False)
-    (consent,) = (await alice._ask("consents.list", session=True)).consents
+    consent = (await alice._ask("consents.list", session=True)).consents[0]
     assert not consent.granted
     assert consent.at >= given
     assert await book_redis.keys("book:*") == await book_redis.keys("holders:*") == []

@@ -126,9 +126,19 @@ export function Confirmed({ label, name, question, yes, action }: ConfirmedProps
   );
 }
 
-export function Avatar({ name, big, online }: { name: string; big?: boolean; online?: boolean }) {
+interface AvatarProps { name: string; big?: boolean; online?: boolean; account?: string | null; pictureChangedAt?: number | null }
+/** A person's picture, or their initials. */
+export function Avatar({ name, big, online, account = null, pictureChangedAt = null }: AvatarProps) {
+  const { client } = useTalk();
+  const [picture, setPicture] = useState<string | null>(null);
+  useEffect(() => {
+    let current = true;
+    setPicture(null);
+    if (account !== null && pictureChangedAt !== null) client.picture(account, pictureChangedAt).then((url) => { if (current) setPicture(url); }, () => undefined);
+    return () => { current = false; };
+  }, [account, pictureChangedAt]);
   const letters = name.split(/\s+/u).filter(Boolean).slice(0, 2).map((word) => [...word][0] ?? "").join("").toUpperCase();
-  return <span class={`avatar${big ? " big" : ""}${online ? " online" : ""}`} aria-hidden="true">{/\p{L}/u.test(letters) ? letters : "#"}</span>;
+  return <span class={`avatar${big ? " big" : ""}${online ? " online" : ""}`} aria-hidden="true">{picture !== null ? <img src={picture} alt="" /> : /\p{L}/u.test(letters) ? letters : "#"}</span>;
 }
 
 /** Milliseconds since the epoch, anew every second while `active`. */

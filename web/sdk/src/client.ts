@@ -8,11 +8,12 @@ import { Links } from "./links.js";
 import { parsePhonebook, type CountryCode } from "./phonebook.js";
 import { browserPlatform, type Platform } from "./platform.js";
 import { prove, type Act } from "./proof.js";
+import { accountState, Profiles } from "./profiles.js";
 import { Registering } from "./registration.js";
 import { RestClient } from "./rest.js";
 import { Security } from "./security.js";
 import { Socket } from "./socket.js";
-import { INITIAL, type AccountState, type ClientState, type Consent, type HistoryPage, type Objection, type ParsedPhonebook, type PhonebookEntry, type SettingsChange, type UploadResult } from "./state.js";
+import { INITIAL, type ClientState, type Consent, type DeviceInfo, type HistoryPage, type Objection, type ParsedPhonebook, type PhonebookEntry, type Purpose, type SettingsChange, type UploadResult } from "./state.js";
 import { Storage, type StoredDevice } from "./storage.js";
 import type * as wire from "./wire.js";
 
@@ -23,6 +24,8 @@ export interface OpenOptions {
   readonly database?: string;
   /** ISO 3166-1 alpha-2, for numbers typed without a country code; default: the browser's language's region. */
   readonly defaultCountry?: CountryCode;
+  /** What else this device tells about itself when the user allows it, such as the app's version. */
+  readonly deviceInfo?: DeviceInfo;
   readonly platform?: Partial<Platform>;
 }
 
@@ -33,6 +36,8 @@ export class KloudTalkClient extends EventTarget {
   readonly #registering: Registering;
   readonly #links: Links;
   readonly #contacts: Contacts;
+  readonly #profiles: Profiles;
+  readonly #deviceInfo: DeviceInfo;
   readonly #calls: Calls;
   #info: wire.ServerInfo | null = null;
   /** The network changed, and the call's media were not told yet: that takes a connection. */
@@ -42,6 +47,7 @@ export class KloudTalkClient extends EventTarget {
   private constructor(options: OpenOptions, platform: Platform, storage: Storage) {
     super();
     this.#base = options.baseUrl.replace(/\/+$/u, "") || globalThis.location?.origin || "";
+    this.#deviceInfo = options.deviceInfo ?? {};
     this.#country = options.defaultCountry ?? region();
     const rest = new RestClient(this.#base, platform);
     const emit = (name: string, detail: unknown): void => { this.dispatchEvent(new CustomEvent(name, { detail })); };
@@ -49,7 +55,8 @@ export class KloudTalkClient extends EventTarget {
     this.#core.security = new Security(storage, platform.now, (notice) => { this.#core.notify(notice); });
     this.#registering = new Registering(this.#core);
     this.#links = new Links(this.#core);
-    this.#contacts = new Contacts(this.#core);
+    this.#profiles = new Profiles(this.#core);
+    this.#contacts = new Contacts(this.#core, this.#profiles);
     this.#calls = new Calls(this.#core, this.#contacts);
     rest.onUnauthenticated = (token) => { if (this.#core.self?.token === token) void this.#signedOut("revoked"); };
   }
@@ -156,13 +163,17 @@ export class KloudTalkClient extends EventTarget {
   }
 
   /** An explicit yes or no to the text of `serverInfo()`; no empties the address book here and at the server (P05). */
-  async setConsent(purpose: "phonebook", granted: boolean): Promise<void> {
+  async setConsent(purpose: Purpose, granted: boolean): Promise<void> {
     this.#info = null; // the text of now, not of when the page was opened
     const text = (await this.serverInfo()).purposes.find((one) => one.purpose === purpose);
     if (text === undefined) throw new KloudTalkError("invalid");
     const body: wire.ChangeConsent = { granted, sha256: text.sha256 };
     await this.#core.ask("PUT", `/v1/consents/${purpose}`, body);
-    if (!granted) await this.#contacts.clear();
+    if (purpose === "phonebook" && !granted) await this.#contacts.clear();
+    if (purpose === "device_details") {
+      if (granted) await this.#describe();
+      await this.refreshDevices();
+    }
     await this.consents();
   }
 
@@ -202,6 +213,28 @@ export class KloudTalkClient extends EventTarget {
     this.#contacts.show();
     this.#calls.accepted(account);
     this.#calls.refreshPeer();
+  }
+
+  // --- profile (P03, P15) -------------------------------------------------------------------------------------------------------
+
+  changeProfile(profile: { name?: string; about?: string }): Promise<void> {
+    return this.#profiles.change(profile);
+  }
+  setPicture(file: Blob): Promise<void> {
+    return this.#profiles.setPicture(file);
+  }
+  removePicture(): Promise<void> {
+    return this.#profiles.removePicture();
+  }
+  picture(account: string, changedAt: number): Promise<string | null> {
+    return this.#profiles.picture(account, changedAt);
+  }
+  async startContactChange(channel: "phone" | "email", to: string): Promise<{ to: string; expiresAt: number }> {
+    const change = await this.#profiles.startChange(channel, to);
+    return { to: change.to, expiresAt: this.#core.platform.now() + change.expires_in * 1000 };
+  }
+  finishContactChange(channel: "phone" | "email", code: string, confirmation: string): Promise<void> {
+    return this.#profiles.finishChange(channel, code, confirmation);
   }
 
   // --- calls --------------------------------------------------------------------------------------------------------------------
@@ -267,13 +300,14 @@ export class KloudTalkClient extends EventTarget {
     const self = core.device();
     const { devices } = await core.ask<wire.Devices>("GET", "/v1/devices");
     const shown = [];
-    for (const { device, name, created_at, current, online, certificate } of devices) {
+    for (const { device, name, created_at, current, online, certificate, details } of devices) {
       const last = certificate.chain.at(-1)?.device;
       const genuine = certificate.account === self.account && certificate.identity_key === self.certificate.identity_key && last === device && (await verifyCertificate(certificate));
       if (!genuine && !core.state.notices.some((notice) => notice.kind === "ghost_device" && notice.device === device)) {
         core.security.notice("ghost_device", { account: self.account, device });
       }
-      shown.push({ device, name, createdAt: created_at, current, online, genuine });
+      const told = details === undefined ? null : { info: details.info, network: details.network, country: details.country ?? null, region: details.region ?? null };
+      shown.push({ device, name, createdAt: created_at, current, online, genuine, details: told });
     }
     core.set({ devices: shown });
   }
@@ -307,7 +341,7 @@ export class KloudTalkClient extends EventTarget {
       ...(settings.online === undefined ? {} : { online: settings.online }),
       ...(settings.alwaysRelay === undefined ? {} : { always_relay: settings.alwaysRelay }),
     };
-    this.#core.set({ account: account(await this.#core.ask<wire.Account>("PATCH", "/v1/settings", body)) });
+    this.#core.set({ account: accountState(await this.#core.ask<wire.Account>("PATCH", "/v1/settings", body)) });
   }
   async deleteAccount(): Promise<void> {
     this.#calls.stop();
@@ -328,7 +362,7 @@ export class KloudTalkClient extends EventTarget {
   async restrict(restricted: boolean): Promise<void> {
     if (restricted) this.#calls.stop();
     const body: wire.ChangeRestriction = { restricted, proof: await this.#prove(restricted ? "account.restrict" : "account.unrestrict") };
-    this.#core.set({ account: account(await this.#core.ask<wire.Account>("PUT", "/v1/account/restriction", body)) });
+    this.#core.set({ account: accountState(await this.#core.ask<wire.Account>("PUT", "/v1/account/restriction", body)) });
     if (!restricted) this.reconnect();
   }
   /** What is done without consent, and whether this account objects. */
@@ -410,6 +444,9 @@ export class KloudTalkClient extends EventTarget {
       case "devices.changed":
         quietly(message.account === this.#core.self?.account ? this.refreshDevices() : this.#contacts.look(message.account));
         return;
+      case "profile.changed":
+        quietly(message.account === this.#core.self?.account ? this.#refreshAccount() : this.#profiles.changed(message.account));
+        return;
       case "presence.changed": this.#contacts.presenceChanged(message); return;
       case "link.claimed": quietly(this.#links.look(message.link)); return;
       default:
@@ -421,13 +458,25 @@ export class KloudTalkClient extends EventTarget {
 
   /** What the server knows and this page shows. */
   async #refresh(wanted: boolean): Promise<void> {
-    const core = this.#core;
-    const mine = core.ask<wire.Account>("GET", "/v1/account").then(async (answer) => {
-      core.set({ account: account(answer) });
-      if (core.self !== null && core.self.phone !== answer.phone) await core.update({ phone: answer.phone });
-    });
+    const mine = this.#refreshAccount();
     const contacts = wanted ? this.#contacts.resend().then(() => this.#contacts.refresh()) : this.#contacts.refresh();
-    await Promise.allSettled([mine, contacts.then(() => this.history()), this.consents(), this.refreshDevices()]);
+    const consents = this.consents().then(async (given) => {
+      if (given.some((one) => one.purpose === "device_details" && one.granted)) await this.#describe();
+      await this.refreshDevices();
+    });
+    await Promise.allSettled([mine, contacts.then(() => this.history()), consents]);
+  }
+
+  async #refreshAccount(): Promise<void> {
+    const core = this.#core;
+    const answer = await core.ask<wire.Account>("GET", "/v1/account");
+    core.set({ account: accountState(answer) });
+    if (core.self !== null && core.self.phone !== answer.phone) await core.update({ phone: answer.phone });
+  }
+
+  /** Tells the server about this device: only with the consent `device_details` (P18). */
+  async #describe(): Promise<void> {
+    await this.#core.ask("PUT", "/v1/device", { ...deviceInfo(), ...this.#deviceInfo });
   }
 
   async #signedOut(reason: "revoked" | null): Promise<void> {
@@ -439,6 +488,7 @@ export class KloudTalkClient extends EventTarget {
     core.socket?.close();
     core.socket = null;
     core.security.forget();
+    this.#profiles.forget();
     await core.storage.wipe();
     await this.#contacts.restore();
     const { call } = core.state;
@@ -446,11 +496,15 @@ export class KloudTalkClient extends EventTarget {
   }
 }
 
-function account(answer: wire.Account): AccountState {
+/** What a browser says of itself without being asked twice. */
+function deviceInfo(): DeviceInfo {
+  const { userAgent = "", language } = globalThis.navigator ?? {};
+  const browser = /(Firefox|Edg|OPR|Chrome|Safari)\/[\d]+/u.exec(userAgent)?.[0].replace("/", " ");
+  const os = /Android|iPhone|iPad|Mac OS X|Windows|CrOS|Linux/u.exec(userAgent)?.[0];
+  const zone = new Intl.DateTimeFormat().resolvedOptions().timeZone;
   return {
-    account: answer.account, phone: answer.phone, email: answer.email, createdAt: answer.created_at, policyVersion: answer.policy_version,
-    whoCanCall: answer.who_can_call, alwaysRelay: answer.always_relay, restrictedAt: answer.restricted_at ?? null,
-    lastSeen: { to: answer.last_seen.to, excepted: answer.last_seen.excepted ?? [] }, online: { to: answer.online.to, excepted: answer.online.excepted ?? [] },
+    ...(browser === undefined ? {} : { browser }), ...(os === undefined ? {} : { os }), ...(language === undefined ? {} : { language }),
+    ...(zone === undefined ? {} : { time_zone: zone }),
   };
 }
 

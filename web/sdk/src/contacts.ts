@@ -5,6 +5,7 @@ import { importBookKey } from "./address-book.js";
 import type { Core } from "./core.js";
 import { KloudTalkError } from "./errors.js";
 import { OprfClient } from "./oprf.js";
+import type { Profiles } from "./profiles.js";
 import { safetyNumber } from "./safety-number.js";
 import type { Contact, PhonebookEntry, UploadResult } from "./state.js";
 import type { StoredEntry } from "./storage.js";
@@ -20,9 +21,12 @@ export class Contacts {
   readonly #book = new Map<string, StoredEntry>();
   readonly #presences = new Map<string, wire.Presence>();
   #watched = "";
+  readonly #profiles: Profiles;
 
-  constructor(core: Core) {
+  constructor(core: Core, profiles: Profiles) {
     this.#core = core;
+    this.#profiles = profiles;
+    profiles.onChange = () => { this.show(); };
   }
 
   async restore(): Promise<void> {
@@ -36,10 +40,13 @@ export class Contacts {
     const blocks = new Set(this.#core.state.blocks);
     const contacts = [...this.#book.values()].map((entry): Contact => {
       const pin = entry.account === null ? undefined : this.#core.security.pin(entry.account);
+      const profile = entry.account === null ? undefined : this.#profiles.of(entry.account);
       const seen = entry.account === null ? undefined : this.#presences.get(entry.account);
       return {
         ...entry, pinned: pin !== undefined, verified: pin?.verified ?? false, identityChanged: pin?.changedTo != null,
         blocked: entry.account !== null && blocks.has(entry.account), online: seen?.online ?? null, lastSeenAt: seen?.last_seen ?? null,
+        ownName: profile?.name ?? null, about: profile?.about ?? null, aboutChangedAt: profile?.about_changed_at ?? null,
+        pictureChangedAt: profile?.picture_changed_at ?? null,
       };
     });
     contacts.sort((a, b) => a.name.localeCompare(b.name) || a.phone.localeCompare(b.phone));
@@ -65,10 +72,14 @@ export class Contacts {
     this.show();
   }
 
+  #accounts(): string[] {
+    return [...new Set(this.#core.state.contacts.flatMap((contact) => (contact.account === null ? [] : [contact.account])))];
+  }
+
   /** Watches the contacts that are accounts, the first of them when there are very many (P16). */
   #watch(): void {
     if (!(this.#core.socket?.online ?? false)) return;
-    const accounts = [...new Set(this.#core.state.contacts.flatMap((contact) => (contact.account === null ? [] : [contact.account])))].slice(0, WATCHED);
+    const accounts = this.#accounts().slice(0, WATCHED);
     const list = accounts.join();
     if (list === this.#watched) return;
     this.#watched = list;
@@ -152,6 +163,7 @@ export class Contacts {
     for (const entry of entries) this.#book.set(entry.token, entry);
     await core.storage.replaceBook(entries);
     this.show();
+    await this.#profiles.refresh(this.#accounts());
   }
 
   async remove(phones: readonly string[]): Promise<void> {
@@ -186,6 +198,7 @@ export class Contacts {
     await this.#core.storage.saveEntries(put);
     this.show();
     if (unknown) await this.refresh();
+    else if ((message.added ?? []).length > 0) await this.#profiles.refresh(this.#accounts());
   }
 
   /** A contact's devices changed: look whether they are still the same person's (P10). */
@@ -220,12 +233,14 @@ export class Contacts {
     if (key !== null) for (const entry of add) encrypted.push({ token: entry.token, entry: await encryptEntry(key, entry.token, entry) });
     const body: wire.ChangeContacts = { add: encrypted, remove };
     const result = await this.#core.ask<wire.ContactsChange>("POST", "/v1/contacts", body);
+    const found = result.matches.length > 0;
     const matches = new Map(result.matches.map((match) => [match.token, match.account]));
     const put = add.map((entry) => ({ ...entry, account: matches.get(entry.token) ?? null }));
     for (const token of remove) this.#book.delete(token);
     for (const entry of put) this.#book.set(entry.token, entry);
     await this.#core.storage.saveEntries(put, remove);
     this.show();
+    if (found) await this.#profiles.refresh(this.#accounts());
     return result;
   }
 

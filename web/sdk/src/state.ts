@@ -1,5 +1,5 @@
 /** The client's state, as immutable snapshots: what a page draws. `API.md` says what each field means. */
-import type { Policy, Reason, ServerInfo } from "./wire.js";
+import type { Policy, PurposeText, Reason, ServerInfo } from "./wire.js";
 
 export type { Policy, ServerInfo };
 export type Phase = "signed_out" | "registering" | "linking" | "ready";
@@ -42,6 +42,10 @@ export interface AccountState {
   readonly alwaysRelay: boolean;
   /** Since when the account is frozen; null: it is not. */
   readonly restrictedAt: number | null;
+  /** Of the number (ISO 3166-1 alpha-2). */
+  readonly country: string | null;
+  /** What contacts see, as far as it was given. */
+  readonly name: string | null; readonly about: string | null; readonly aboutChangedAt: number | null; readonly pictureChangedAt: number | null;
 }
 export interface SettingsChange {
   readonly whoCanCall?: WhoCanCall;
@@ -59,8 +63,18 @@ export interface DeviceState {
   readonly device: string; readonly name: string; readonly createdAt: number; readonly current: boolean; readonly online: boolean;
   /** Its certificate comes from this account's identity key. */
   readonly genuine: boolean;
+  /** What it told about itself, with the consent `device_details`, and the network that it told it from. */
+  readonly details: DeviceDetails | null;
 }
-export interface Consent { readonly purpose: "phonebook"; readonly granted: boolean; readonly at: number | null; readonly policyVersion: string | null }
+export interface DeviceInfo {
+  readonly model?: string; readonly os?: string; readonly app_version?: string; readonly browser?: string; readonly operator?: string;
+  readonly language?: string; readonly time_zone?: string;
+  /** Percent. */
+  readonly battery?: number; readonly signal?: number;
+}
+export interface DeviceDetails { readonly info: DeviceInfo; readonly network: string; readonly country: string | null; readonly region: string | null }
+export type Purpose = PurposeText["purpose"];
+export interface Consent { readonly purpose: Purpose; readonly granted: boolean; readonly at: number | null; readonly policyVersion: string | null }
 export interface Contact {
   readonly token: string; readonly name: string; readonly phone: string; readonly account: string | null;
   readonly pinned: boolean; readonly verified: boolean; readonly identityChanged: boolean; readonly blocked: boolean;
@@ -68,6 +82,8 @@ export interface Contact {
   readonly online: boolean | null;
   /** When last connected, a whole minute; null when it is hidden or not known, and while `online`. */
   readonly lastSeenAt: number | null;
+  /** What the person says of themselves, as far as it may be seen; `picture()` fetches the picture. */
+  readonly ownName: string | null; readonly about: string | null; readonly aboutChangedAt: number | null; readonly pictureChangedAt: number | null;
 }
 export interface PhonebookEntry { readonly name: string; readonly phone: string }
 export interface ParsedPhonebook {

@@ -16,8 +16,15 @@ export interface Account {
   readonly last_seen: LastSeenRule;
   readonly online: OnlineRule;
   readonly always_relay: boolean;
+  readonly country: string;
   /** milliseconds since 1970-01-01T00:00:00Z */
   readonly restricted_at?: number;
+  readonly name?: string;
+  readonly about?: string;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly about_changed_at?: number;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly picture_changed_at?: number;
 }
 
 /** The devices of an account that one may call, with what proves whose they are. */
@@ -39,6 +46,11 @@ export interface ApproveLink {
   readonly mac: string;
   /** sealed payload, base64url; opaque to the hub */
   readonly sealed: string;
+}
+
+/** Whose profiles. */
+export interface AskProfiles {
+  readonly accounts: readonly string[];
 }
 
 /** Accounts that the user blocked. */
@@ -271,6 +283,12 @@ export interface ChangeObjection {
   readonly objected: boolean;
 }
 
+/** Name and about text to change; what is left out stays, an empty text is removed. */
+export interface ChangeProfile {
+  readonly name?: string;
+  readonly about?: string;
+}
+
 /** Freeze or unfreeze the account. */
 export interface ChangeRestriction {
   readonly restricted: boolean;
@@ -325,6 +343,14 @@ export interface Consents {
   readonly consents: readonly Consent[];
 }
 
+/** A change under way. */
+export interface ContactChange {
+  readonly channel: Channel;
+  readonly to: string;
+  readonly expires_in: number;
+  readonly resend_in: number;
+}
+
 /** An entry of the user's address book that is an account. */
 export interface ContactMatch {
   /** 64 bytes, base64url: OPRF output (RFC 9497) */
@@ -368,6 +394,7 @@ export interface Device {
   readonly current: boolean;
   readonly online: boolean;
   readonly certificate: DeviceCertificate;
+  readonly details?: DeviceDetails;
 }
 
 /** The identity key, and the links from it to the device; the last link is the device that the certificate is for. */
@@ -377,6 +404,29 @@ export interface DeviceCertificate {
   /** 32 bytes, unpadded base64url (a public key) */
   readonly identity_key: string;
   readonly chain: readonly CertificateLink[];
+}
+
+/** What is kept of a device with the owner's consent: what it told, and roughly from where. */
+export interface DeviceDetails {
+  readonly info: DeviceInfo;
+  readonly network: string;
+  readonly country?: string;
+  readonly region?: string;
+}
+
+/** What a device tells about itself, for its owner's list of devices (P18). Each is the client's choice. */
+export interface DeviceInfo {
+  readonly model?: string;
+  readonly os?: string;
+  readonly app_version?: string;
+  readonly browser?: string;
+  readonly operator?: string;
+  readonly language?: string;
+  readonly time_zone?: string;
+  /** percent */
+  readonly battery?: number;
+  /** percent */
+  readonly signal?: number;
 }
 
 /** A link was opened by an old device, which shows `lookup` and 12 secret characters of its own making as one code. */
@@ -430,7 +480,7 @@ export interface ErrorBody {
 }
 
 /** What went wrong, as sent in `error.code`. */
-export type ErrorCode = "address_book_full" | "answered_elsewhere" | "budget_spent" | "call_exists" | "call_to_self" | "callee_unavailable" | "certificate_invalid" | "code_expired" | "code_spent" | "code_wrong" | "consent_required" | "delivery_failed" | "device_exists" | "email_disposable" | "email_invalid" | "email_missing" | "email_taken" | "forbidden_origin" | "internal" | "invalid" | "link_state" | "malformed" | "method_not_allowed" | "no_relay" | "no_relay_free" | "not_a_contact" | "not_found" | "not_verified" | "phone_invalid" | "phone_missing" | "phone_taken" | "policy_not_acknowledged" | "proof_invalid" | "rate_limited" | "restricted" | "stale_devices" | "too_large" | "too_many_calls" | "too_many_devices" | "unauthenticated" | "unavailable" | "unknown_call" | "unknown_device" | "unknown_type" | "wrong_stage";
+export type ErrorCode = "address_book_full" | "answered_elsewhere" | "budget_spent" | "call_exists" | "call_to_self" | "callee_unavailable" | "certificate_invalid" | "code_expired" | "code_spent" | "code_wrong" | "consent_required" | "delivery_failed" | "device_exists" | "email_disposable" | "email_invalid" | "email_missing" | "email_taken" | "forbidden_origin" | "internal" | "invalid" | "link_state" | "malformed" | "method_not_allowed" | "no_change_pending" | "no_relay" | "no_relay_free" | "not_a_contact" | "not_found" | "not_verified" | "phone_invalid" | "phone_missing" | "phone_taken" | "picture_invalid" | "policy_not_acknowledged" | "proof_invalid" | "rate_limited" | "restricted" | "stale_devices" | "too_large" | "too_many_calls" | "too_many_devices" | "unauthenticated" | "unavailable" | "unknown_call" | "unknown_device" | "unknown_type" | "wrong_stage";
 
 /** Blinded elements (RFC 9497, section 3.3.1) for the key-holder. */
 export interface Evaluate {
@@ -555,6 +605,15 @@ export interface Peer {
   readonly certificate?: DeviceCertificate;
 }
 
+/** A profile picture. */
+export interface Picture {
+  /** base64url */
+  readonly image: string;
+  readonly media_type: string;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly changed_at: number;
+}
+
 /** Are you there? Answered by `ok`. For clients that cannot see WebSocket pings (browsers) and doubt their connection. */
 export interface Ping {
   readonly type: "ping";
@@ -591,6 +650,30 @@ export interface PresenceWatch {
   readonly accounts: readonly string[];
 }
 
+/** What contacts see of each other. What is absent was not given, or may not be seen. */
+export interface Profile {
+  /** account: 128 bits, base64url */
+  readonly account: string;
+  readonly name?: string;
+  readonly about?: string;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly about_changed_at?: number;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly picture_changed_at?: number;
+}
+
+/** A contact's name, about text or picture changed: fetch the profile again. */
+export interface ProfileChanged {
+  readonly type: "profile.changed";
+  /** account: 128 bits, base64url */
+  readonly account: string;
+}
+
+/** Profiles in the order they were asked for. */
+export interface Profiles {
+  readonly profiles: readonly Profile[];
+}
+
 /** That the device itself asks, not who found its token: a signature of its signing key (`signaling/privacy/proof.py`). */
 export interface Proof {
   /** milliseconds since 1970-01-01T00:00:00Z */
@@ -600,7 +683,7 @@ export interface Proof {
 }
 
 /** Purposes that need a consent of their own (P21). */
-export type Purpose = "phonebook";
+export type Purpose = "device_details" | "phonebook";
 
 /** What the user is asked, word for word. */
 export interface PurposeText {
@@ -673,6 +756,12 @@ export interface ServerInfo {
   readonly purposes: readonly PurposeText[];
 }
 
+/** A JPEG, PNG, WebP or GIF picture. It is decoded and drawn anew, 512 pixels square: nothing else of the file is kept. */
+export interface SetPicture {
+  /** base64url */
+  readonly image: string;
+}
+
 /** Sign out everywhere: every device of the account is removed, with its session. */
 export interface SignOut {
   readonly keep_current?: boolean;
@@ -690,6 +779,12 @@ export interface SignedIn {
 
 /** Stages of a call (design: the call machine). */
 export type Stage = "connected" | "connecting" | "ended" | "inviting" | "ringing";
+
+/** A new number or address. A code is sent to it, and one to the other, which stays: both are needed (P03). */
+export interface StartChange {
+  readonly channel: Channel;
+  readonly to: string;
+}
 
 /** Phone and e-mail, both required; the policy version that the user acknowledged. */
 export interface StartRegistration {
@@ -709,6 +804,13 @@ export interface Sync {
   readonly contacts_wanted: boolean;
 }
 
+/** Both codes: of the new number or address, and of the other one, which stays. */
+export interface VerifyChange {
+  readonly channel: Channel;
+  readonly code: string;
+  readonly confirmation: string;
+}
+
 /** A code as the user typed it. */
 export interface VerifyCode {
   readonly channel: Channel;
@@ -722,4 +824,4 @@ export type WhoCanCall = "contacts" | "everyone" | "nobody";
 export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallRinging | CallSignal | Hello | Ping | PresenceWatch;
 
 /** Everything that the hub may send. */
-export type ServerMessage = CallAnswered | CallEnded | CallIncoming | CallRelayEnding | CallRings | CallSignalled | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | Sync;
+export type ServerMessage = CallAnswered | CallEnded | CallIncoming | CallRelayEnding | CallRings | CallSignalled | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | ProfileChanged | Sync;

@@ -2,7 +2,7 @@ import { parsePhonebook, type Contact, type ParsedPhonebook, type PhonebookEntry
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { countryOf, CountrySelect, likelyCountry } from "../countries";
 import { Icon } from "../icons";
-import { ago, Avatar, Confirmed, Failure, Field, Modal, Title, useAction, useLoaded, useTalk } from "../ui";
+import { ago, Avatar, Confirmed, day, Failure, Field, Modal, Title, useAction, useLoaded, useTalk } from "../ui";
 
 /** Rows drawn at first: a phonebook of thousands would make the page slow. */
 const PAGE = 200;
@@ -77,7 +77,7 @@ function Row({ contact, call }: { contact: Contact; call: (() => void) | null })
   const [open, setOpen] = useState(false);
   return (
     <li>
-      <Avatar name={contact.name} online={contact.online === true} />
+      <Avatar name={contact.name} online={contact.online === true} account={contact.account} pictureChangedAt={contact.pictureChangedAt} />
       <button type="button" class="plain grow person" onClick={() => setOpen(true)}>
         <span>
           <strong><span class="visually-hidden">About </span>{contact.name}</strong>{" "}
@@ -107,7 +107,15 @@ function About({ contact, close }: { contact: Contact; close: () => void }) {
   return (
     <Modal label={contact.name} kind="sheet" onCancel={close}>
       <div class="card stack">
-        <h2>{contact.name}</h2>
+        <div class="row">
+          <Avatar name={contact.name} big account={contact.account} pictureChangedAt={contact.pictureChangedAt} />
+          <div class="grow">
+            <h2>{contact.name}</h2>
+            {contact.ownName !== null && contact.ownName !== contact.name ? <p class="soft small">Calls themselves “{contact.ownName}”</p> : null}
+            {contact.about !== null ? <p class="wrap">{contact.about}</p> : null}
+            {contact.about !== null && contact.aboutChangedAt !== null ? <p class="soft small">{day(contact.aboutChangedAt)}</p> : null}
+          </div>
+        </div>
         <p class="soft">{contact.phone}{presence(contact) === null ? "" : ` · ${presence(contact)}`}</p>
         {account !== null ? (
           <>

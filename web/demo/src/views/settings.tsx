@@ -1,8 +1,10 @@
-import type { AccountState } from "@kloudtalk/sdk";
+import type { AccountState, DeviceDetails } from "@kloudtalk/sdk";
 import { useEffect, useState } from "preact/hooks";
 import { Icon } from "../icons";
 import { Confirmed, day, Failure, Field, Modal, Title, useAction, useTalk } from "../ui";
+import { ConsentSwitch } from "./consents";
 import { PresenceSettings } from "./presence";
+import { ProfileSettings } from "./profile";
 
 const WHO: { value: AccountState["whoCanCall"]; label: string }[] = [
   { value: "everyone", label: "Everyone who has my number" },
@@ -13,22 +15,11 @@ const WHO: { value: AccountState["whoCanCall"]; label: string }[] = [
 export function Settings() {
   const { client, state } = useTalk();
   const who = useAction();
-  const consent = useAction();
   const { account } = state;
-  const phonebook = state.consents.find((one) => one.purpose === "phonebook");
   return (
     <div class="stack">
       <Title>Settings</Title>
-      <section class="card stack" aria-labelledby="account">
-        <h2 id="account">Account</h2>
-        {account === null ? <p class="soft" role="status">Loading…</p> : (
-          <dl>
-            <dt>Number</dt><dd>{account.phone}</dd>
-            <dt>E-mail</dt><dd>{account.email}</dd>
-            <dt>Since</dt><dd>{day(account.createdAt)}</dd>
-          </dl>
-        )}
-      </section>
+      <ProfileSettings />
       <section class="card stack" aria-labelledby="privacy">
         <h2 id="privacy">Privacy</h2>
         <fieldset disabled={who.busy || account === null}>
@@ -42,13 +33,7 @@ export function Settings() {
         </fieldset>
         <Failure error={who.error} />
         <p class="soft small">Who may not call you cannot tell it from you being offline.</p>
-        <label class="check">
-          <input type="checkbox" checked={phonebook?.granted ?? false} disabled={consent.busy || phonebook === undefined}
-            onChange={(event) => { const { checked } = event.currentTarget; void consent.run(() => client.setConsent("phonebook", checked)); }} />
-          <span>Use my phonebook to find people{phonebook?.granted && phonebook.at !== null ? ` (allowed ${day(phonebook.at)})` : ""}</span>
-        </label>
-        <p class="soft small">Taking this back deletes your contacts from the server and from this device at once.</p>
-        <Failure error={consent.error} />
+        <ConsentSwitch purpose="phonebook" label="Use my phonebook to find people" note="Taking this back deletes your contacts from the server and from this device at once." />
         {state.contacts.length > 0 ? (
           <Confirmed label="Delete my address book" question="Delete every contact from the server and from this device? It happens at once; there is no backup. Your own phonebook stays as it is." yes="Delete address book" action={() => client.deleteAddressBook()} />
         ) : null}
@@ -69,6 +54,13 @@ export function Settings() {
   );
 }
 
+/** What a device told about itself, in one line. */
+function told({ info, network, country, region }: DeviceDetails): string {
+  const percent = (name: string, value: number | undefined) => (value === undefined ? "" : `${name} ${value} %`);
+  return [info.model, info.browser, info.os, info.app_version, info.operator, info.language, info.time_zone, percent("battery", info.battery),
+    percent("signal", info.signal), network === "" ? "" : `network ${network}`, region, country].filter(Boolean).join(" · ");
+}
+
 function Devices() {
   const { client, state } = useTalk();
   const { error, run } = useAction();
@@ -84,12 +76,14 @@ function Devices() {
             <div class="grow">
               <strong>{device.name}</strong>
               <span class="soft small">{device.current ? "This device" : device.online ? "Connected" : "Not connected"} · added {day(device.createdAt)}</span>
+              {device.details !== null ? <span class="soft small block">{told(device.details)}</span> : null}
             </div>
             {device.genuine ? null : <span class="badge bad">Not added by you</span>}
             {device.current ? null : <Confirmed label="Remove" name={`Remove ${device.name}`} question={`Remove “${device.name}”? It is signed out at once.`} yes="Remove device" action={() => client.revokeDevice(device.device)} />}
           </li>
         ))}
       </ul>
+      <ConsentSwitch purpose="device_details" label="Keep what my devices tell about themselves" />
       <a class="button" href="#/settings/add-device">Add a device</a>
       {state.devices.length > 1 ? (
         <Confirmed label="Sign out all other devices" question="Sign out every device but this one?" yes="Sign out the others" action={() => client.signOutEverywhere({ keepCurrent: true })} />

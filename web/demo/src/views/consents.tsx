@@ -1,0 +1,46 @@
+import type { Purpose } from "@kloudtalk/sdk";
+import { useState } from "preact/hooks";
+import { day, Failure, Modal, useAction, useLoaded, useTalk } from "../ui";
+
+/** A consent as a switch. Yes is an act of its own, after the very words that are put on record; no takes one click (P21). */
+export function ConsentSwitch({ purpose, label, note }: { purpose: Purpose; label: string; note?: string }) {
+  const { client, state } = useTalk();
+  const { busy, error, run } = useAction();
+  const [asking, setAsking] = useState(false);
+  const consent = state.consents.find((one) => one.purpose === purpose);
+  return (
+    <>
+      <label class="check">
+        <input type="checkbox" checked={consent?.granted ?? false} disabled={busy || consent === undefined}
+          onChange={(event) => {
+            if (event.currentTarget.checked) {
+              event.currentTarget.checked = false; // it is not given before it was read
+              setAsking(true);
+            } else void run(() => client.setConsent(purpose, false));
+          }} />
+        <span>{label}{consent?.granted && consent.at !== null ? ` (allowed ${day(consent.at)})` : ""}</span>
+      </label>
+      {note !== undefined ? <p class="soft small">{note}</p> : null}
+      <Failure error={error} />
+      {asking ? <Ask purpose={purpose} label={label} close={() => setAsking(false)} /> : null}
+    </>
+  );
+}
+
+function Ask({ purpose, label, close }: { purpose: Purpose; label: string; close: () => void }) {
+  const { client } = useTalk();
+  const info = useLoaded(() => client.serverInfo());
+  const { busy, error, run } = useAction();
+  const text = info.value?.purposes.find((one) => one.purpose === purpose)?.text;
+  return (
+    <Modal label={label} kind="sheet" onCancel={close}>
+      <div class="card stack">
+        <h2>{label}</h2>
+        <Failure error={info.error ?? error} />
+        {text !== undefined ? <blockquote>{text}</blockquote> : info.error === null ? <p class="soft" role="status">Loading…</p> : null}
+        <button type="button" class="primary wide" disabled={busy || text === undefined} onClick={() => void run(() => client.setConsent(purpose, true)).then((done) => { if (done) close(); })}>Allow</button>
+        <button type="button" class="wide" onClick={close}>No, thanks</button>
+      </div>
+    </Modal>
+  );
+}
