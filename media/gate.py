@@ -22,6 +22,8 @@ class GateCounts:
     """Media or DTLS from an address that did not complete an ICE exchange."""
     undeliverable: int = 0
     """The other device has no verified address (yet)."""
+    held: int = 0
+    """Of those: a DTLS handshake that came early, kept for the other device."""
     capped: int = 0
     """Over the leg's bandwidth."""
     unsent: int = 0

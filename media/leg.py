@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import string
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,6 +17,8 @@ _ICE_CHARS: Final = string.ascii_letters + string.digits
 """RFC 8839's ice-char without + and /, which nobody misses."""
 _UFRAG: Final = 12
 """Characters: 71 bits. A stranger cannot guess one, and without it no message reaches an agent."""
+_EARLY: Final = 8
+"""DTLS handshake messages kept for a device that is not there yet: one flight (RFC 9147, section 5.7)."""
 _PWD: Final = 32
 """Characters: 190 bits; RFC 8445 asks for 128."""
 
@@ -44,6 +47,8 @@ class Leg:
         """Seconds to the client and back, smoothed (RFC 6298, section 2)."""
         self.connected = False
         """Whether the client nominated an address whose consent holds."""
+        self.early: deque[bytes] = deque(maxlen=_EARLY)
+        """What the peer's client sent to start DTLS, before our client was there."""
         self._shared = shared
         self._heard = shared.clock()
         self._agents: list[IceAgent] = []
@@ -101,6 +106,8 @@ class Leg:
             self._end(older)
         self.connected = True
         self._shared.plane.aim(self.slot, socket.number, address)
+        while self.early:
+            self._shared.plane.send(socket.number, self.early.popleft(), address)
 
     def consent_lost(self, agent: IceAgent) -> None:
         """See ``Owner``."""
@@ -118,6 +125,7 @@ class Leg:
         if self._agents[0] is agent:
             self._shared.plane.aim(self.slot, 0, None)
             self.connected = False
+            self.early.clear()
         self._agents.remove(agent)
         agent.closed = True
         self._shared.agents.pop(agent.local_username, None)

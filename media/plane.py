@@ -24,11 +24,17 @@ Address = tuple[str, int]
 OnStun = Callable[[int, bytes, Address], None]
 """Gets a STUN message: number of the socket it came to, bytes, source."""
 
+OnEarly = Callable[[int, bytes], None]
+"""Gets a slot and a DTLS handshake message of its client, which the slot's peer cannot be sent yet."""
+
 MAX_DATAGRAM: Final = 1_500
 """Bytes; WebRTC keeps to 1,200."""
 
 RECEIVE_BUFFER: Final = 4 << 20
 """Bytes that the kernel may hold for one socket: at 60,000 packets/s about 0.2 s."""
+
+HANDSHAKE: Final = 22
+"""DTLS' content type (RFC 9147, section 4; RFC 6347, section 4.1)."""
 
 BURST: Final = 1.0
 """Seconds of its bandwidth that a leg may send at once."""
@@ -104,6 +110,7 @@ def open_socket(host: str, ports: Sequence[int]) -> socket.socket:
 
 @dataclass(slots=True)
 class _Slot:
+    index: int = -1
     peer: "_Slot | None" = None
     number: int = 0
     address: Address | None = None
@@ -124,6 +131,7 @@ class PythonPlane:
         slots: legs at a time.
         bandwidth: bytes a second that one leg may send.
         on_stun: gets STUN messages.
+        on_early: gets DTLS handshakes that come early.
         clock: seconds, only going forward.
     """
 
@@ -134,12 +142,14 @@ class PythonPlane:
         slots: int,
         bandwidth: float,
         on_stun: OnStun,
+        on_early: OnEarly,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.slots = slots
         self._sockets = list(sockets)
         self._bandwidth = bandwidth
         self._on_stun = on_stun
+        self._on_early = on_early
         self._clock = clock
         self._slots = [_Slot() for _ in range(slots)]
         self._sources: list[dict[Address, _Slot]] = [{} for _ in sockets]
@@ -166,7 +176,7 @@ class PythonPlane:
     def join(self, one: int, other: int) -> None:
         """See ``Plane``."""
         now = self._clock()
-        a, b = (_Slot(tokens=self._bandwidth * BURST, refilled=now) for _ in range(2))
+        a, b = (_Slot(index, tokens=self._bandwidth * BURST, refilled=now) for index in (one, other))
         a.peer, b.peer = b, a
         self._slots[one], self._slots[other] = a, b
 
@@ -241,6 +251,8 @@ class PythonPlane:
             slot.quality.take(rtp_header(data), now)
         if peer is None or peer.address is None:
             self._counts.undeliverable += 1
+            if data[0] == HANDSHAKE:
+                self._on_early(slot.index, data)
             return
         slot.packets += 1
         slot.bytes += size

@@ -6,6 +6,7 @@ import ipaddress
 import logging
 import signal
 import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,7 +17,7 @@ from redis.backoff import NoBackoff
 
 from media.control import RelayControl
 from media.options import RelayOptions, parse_address
-from media.plane import Address, Plane, PythonPlane, open_socket
+from media.plane import Address, PythonPlane, open_socket
 from media.relay import Relay
 
 log = logging.getLogger(__name__)
@@ -64,21 +65,16 @@ def open_sockets(addresses: Sequence[str], ports: tuple[int, int]) -> tuple[list
     return sockets, public
 
 
-async def open_relay(options: RelayOptions) -> Relay:
+async def open_relay(options: RelayOptions, clock: Callable[[], float] = time.monotonic) -> Relay:
     """A started relay. Raises ``OSError``."""
     sockets, public = open_sockets(options.addresses, options.ports)
-    relay = Relay(public=public)
-    await relay.start(await open_plane(sockets, slots=2 * options.capacity, bandwidth=options.bandwidth, on_stun=relay.on_stun))
-    return relay
-
-
-async def open_plane(
-    sockets: Sequence[socket.socket], *, slots: int, bandwidth: float, on_stun: Callable[[int, bytes, Address], None]
-) -> Plane:
-    """The fastest data plane that runs here."""
-    plane = PythonPlane(sockets, slots=slots, bandwidth=bandwidth, on_stun=on_stun)
+    relay = Relay(public=public, clock=clock)
+    plane = PythonPlane(
+        sockets, slots=2 * options.capacity, bandwidth=options.bandwidth, on_stun=relay.on_stun, on_early=relay.on_early
+    )
     await plane.open()
-    return plane
+    await relay.start(plane)
+    return relay
 
 
 async def run_relay(options: RelayOptions) -> None:

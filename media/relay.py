@@ -91,6 +91,8 @@ class Relay:
         self._clock = clock
         self._shared: Shared
         self._pairs: dict[str, _Pair] = {}
+        self._legs: dict[int, Leg] = {}
+        """By slot."""
         self._free: list[int] = []
         self._draining = False
         self._sweeper: asyncio.Task[None] | None = None
@@ -98,7 +100,7 @@ class Relay:
         self._empty.set()
 
     async def start(self, plane: Plane) -> None:
-        """Use a data plane that is open, and whose ``on_stun`` is ours."""
+        """Use a data plane that is open, and whose ``on_stun`` and ``on_early`` are ours."""
         sockets = [RelaySocket(number, public, plane, {}) for number, public in enumerate(self.public)]
         self._shared = Shared(plane, sockets, clock=self._clock)
         self._free = list(range(plane.slots // 2))
@@ -137,6 +139,7 @@ class Relay:
             slot = 2 * self._free.pop()
             self._shared.plane.join(slot, slot + 1)
             pair = self._pairs[name] = _Pair((Leg(self._shared, slot), Leg(self._shared, slot + 1)))
+            self._legs |= {leg.slot: leg for leg in pair.legs}
             self._empty.clear()
         agent = await pair.legs[side].start(remote)
         candidates = tuple(f"candidate:{candidate.to_sdp()}" for candidate in agent.local_candidates)
@@ -150,6 +153,7 @@ class Relay:
         for leg in pair.legs:
             await leg.close()
         for leg in pair.legs:
+            del self._legs[leg.slot]
             self._shared.plane.free(leg.slot)
         self._free.append(pair.legs[0].slot // 2)
         if not self._pairs:
@@ -184,8 +188,16 @@ class Relay:
 
     def counts(self) -> GateCounts:
         """What the gate did since the start."""
-        ice = {name: number for name, number in self._shared.counts.as_dict().items() if name.startswith("stun_")}
+        ours = self._shared.counts.as_dict()
+        ice = {name: number for name, number in ours.items() if name.startswith("stun_") or name == "held"}
         return replace(self._shared.plane.counts(), **ice)
+
+    def on_early(self, slot: int, data: bytes) -> None:
+        """Keep a DTLS handshake message of a slot's client until the other device is there: that saves it the wait until it is repeated."""
+        leg = self._legs.get(slot ^ 1)
+        if leg is not None:
+            self._shared.counts.held += 1
+            leg.early.append(data)
 
     # --- STUN -----------------------------------------------------------------------------------------------------------------
 

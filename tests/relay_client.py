@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 
 from aioice import Candidate, Connection
@@ -17,10 +18,10 @@ DTLS = bytes.fromhex("16fefd0000000000000000") + b"\x00\x04hello"
 
 
 @contextlib.asynccontextmanager
-async def relay(**more) -> AsyncIterator[Relay]:
+async def relay(clock=time.monotonic, **more) -> AsyncIterator[Relay]:
     """A relay on free ports of the loopback."""
     options = {"redis_url": "", "addresses": ("127.0.0.1",), "ports": (0, 0), "capacity": 4} | more
-    running = await open_relay(RelayOptions(**options))
+    running = await open_relay(RelayOptions(**options), clock)
     yield running
     await running.close()
 
