@@ -435,6 +435,7 @@ class Hub:
             lifetime=settings.turn_lifetime,
             user=hashlib.sha256(f"{request.session.device}:{time.time_ns()}".encode()).hexdigest()[:16],
             now=time.time(),
+            region=request.query.get("region"),
         )
         wire = [
             IceServer(urls=list(s.urls))

@@ -1,17 +1,23 @@
 """``kloudtalk check``: reaches every configured store and service, one line each."""
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from redis.asyncio import Redis
 
+from media.control import RelayDirectory
+from media.options import parse_ports
+from media.process import open_sockets
 from signaling.contacts.discovery import Discovery
 from signaling.contacts.store import check_not_persistent
 from signaling.privacy.api import policy_text
 from signaling.settings import Settings
 from signaling.storage.sql import Database
 from signaling.wire.errors import Refused
+from turn_config.probe import probe
+from turn_config.urls import parse_url
 
 
 async def run_checks(settings: Settings) -> bool:
@@ -26,6 +32,9 @@ async def run_checks(settings: Settings) -> bool:
     checks.append(("key-holder", lambda: _keyholder(settings)))
     checks.append(("codes", lambda: _delivery(settings)))
     checks.append(("ice", lambda: _ice(settings)))
+    for text in (*settings.stun_urls, *settings.turn_urls):
+        checks.append((text, functools.partial(_server, text, settings)))
+    checks.append(("relay", lambda: _relay(settings)))
     well = True
     for name, check in checks:
         try:
@@ -117,5 +126,30 @@ async def _delivery(settings: Settings) -> str:
 
 async def _ice(settings: Settings) -> str:
     if not settings.stun_urls and not settings.turn_urls:
-        return "no STUN or TURN: calls work where a direct way exists"
-    return f"{len(settings.stun_urls)} STUN and {len(settings.turn_urls)} TURN URLs (not reached from here)"
+        return "no STUN or TURN: calls work where a direct way exists, or over a relay"
+    return f"{len(settings.stun_urls)} STUN and {len(settings.turn_urls)} TURN URLs"
+
+
+async def _server(text: str, settings: Settings) -> str:
+    """One STUN or TURN server, asked for what clients ask it for."""
+    return await probe(parse_url(text), settings.turn_secret)
+
+
+async def _relay(settings: Settings) -> str:
+    """The relays that are there; where serve would start one, whether it could."""
+    if settings.redis_url is not None:
+        redis = Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=3)
+        try:
+            relays = await RelayDirectory(redis, lambda _pairs: None).relays()
+        finally:
+            await redis.aclose()
+        if relays:
+            return f"{len(relays)} running, {sum(r.pairs for r in relays)} of {sum(r.capacity for r in relays)} calls"
+        if not settings.relay:
+            return "none runs: calls have their direct ways and TURN"
+    if not settings.relay:
+        return "none: calls have their direct ways and TURN"
+    sockets, public = open_sockets(settings.relay_addresses, parse_ports(settings.relay_ports))
+    for bound in sockets:
+        bound.close()
+    return "started by serve, reached at " + ", ".join(f"{host} port {port}" for host, port in public)

@@ -42,17 +42,60 @@ def parser() -> argparse.ArgumentParser:
             "Runs one relay, which carries encrypted media for calls that no other way gets through; redis_url must be set. Hubs find it "
             "there, and several share the calls. SIGTERM has its calls move to another relay, then ends it.",
         ),
-        ("check", "validate settings and reach every configured store", "Prints one line per thing; exits with 1 if any failed."),
+        (
+            "turn-config",
+            "write a coturn configuration",
+            "Writes a hardened turnserver.conf for the turn_secret of the settings: who has a credential of the hub may relay to the public "
+            "internet and to nothing else. Without a turn_secret it makes one and says which settings the hub needs.",
+        ),
+        (
+            "check",
+            "validate settings and reach every configured store and server",
+            "Prints one line per thing; exits with 1 if any failed.",
+        ),
     ):
         command = commands.add_parser(name, help=summary, description=detail)
         command.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings (default: $KLOUDTALK_CONFIG)")
         command.add_argument(
             "--data-dir", type=Path, metavar="DIR", help="folder for everything that is kept (default: kloudtalk-data)"
         )
+        if name == "turn-config":
+            _turn_options(command)
         if name in ("serve", "hub"):
             command.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
             command.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8440)")
     return top
+
+
+def _turn_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="where to write, readable by its owner only (default: standard output)"
+    )
+    command.add_argument("--realm", required=True, help="the TURN realm: the server's domain name")
+    command.add_argument(
+        "--listening",
+        action="append",
+        metavar="IP",
+        help="address of this machine to listen on; can be repeated (default: all of them)",
+    )
+    command.add_argument(
+        "--external",
+        action="append",
+        default=[],
+        metavar="IP",
+        help="behind a one-to-one NAT: the public address of each --listening",
+    )
+    command.add_argument("--port", type=int, default=3478, dest="turn_port", help="for UDP and TCP (default: 3478)")
+    command.add_argument("--tls-port", type=int, default=5349, help="for TLS (default: 5349)")
+    command.add_argument("--also-443", action="store_true", help="listen on port 443 too, which passes most firewalls")
+    command.add_argument("--certificate", metavar="FILE", help="TLS certificate chain, PEM; without it there is no TLS")
+    command.add_argument("--private-key", metavar="FILE", help="the certificate's key, PEM")
+    command.add_argument(
+        "--relay-ports", default="49152-65535", metavar="FIRST-LAST", help="UDP ports to relay from (default: 49152-65535)"
+    )
+    command.add_argument("--user-quota", type=int, default=12, help="allocations of one credential at a time (default: 12)")
+    command.add_argument("--total-quota", type=int, default=4800, help="allocations of all together (default: 4800)")
+    command.add_argument("--max-bps", type=int, default=64_000, help="bytes a second of one allocation, each way (default: 64000)")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,6 +116,10 @@ def main(arguments: list[str] | None = None) -> int:
         from signaling.supervisor import Supervisor
 
         return Supervisor(settings).run()
+    if options.command == "turn-config":
+        from signaling.turn import write_turn_config
+
+        return write_turn_config(settings, options)
     if options.command == "check":
         from signaling.checks import run_checks
 

@@ -65,9 +65,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     stun_urls: Annotated[tuple[str, ...], Meta(description="STUN servers, as `stun:host:port`.")] = ()
     turn_urls: Annotated[
-        tuple[str, ...], Meta(description="TURN servers, as `turn:host:3478?transport=udp` or `turns:host:443?transport=tcp`.")
+        tuple[str, ...],
+        Meta(
+            description="TURN servers, as `turn:host:3478?transport=udp` or `turns:host:443?transport=tcp`; with several regions, each with "
+            "`REGION=` in front."
+        ),
     ] = ()
-    turn_secret: Annotated[str | None, Meta(description="coturn's static-auth-secret; needed with turn_urls.")] = None
     geoip_database: Annotated[
         Path | None,
         Meta(
@@ -75,6 +78,16 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = None
 
+    turn_secret: Annotated[
+        str | None,
+        Meta(description="coturn's static-auth-secret; needed with turn_urls. `kloudtalk turn-config` writes its configuration."),
+    ] = None
+    turn_previous_secret: Annotated[
+        str | None,
+        Meta(
+            description="The secret before, for `kloudtalk turn-config`: set it for turn_lifetime after turn_secret was replaced."
+        ),
+    ] = None
     turn_lifetime: Annotated[int, Meta(ge=60, description="Seconds for which a TURN credential holds.")] = 43_200
 
     relay: Annotated[bool, Meta(description="Whether `serve` starts a relay for calls that no other way gets through.")] = True

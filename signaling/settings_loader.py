@@ -12,6 +12,7 @@ import msgspec
 
 from media.options import parse_address, parse_ports
 from signaling.settings import Settings
+from turn_config.urls import parse_url
 
 PREFIX: Final = "KLOUDTALK_"
 
@@ -73,9 +74,16 @@ def check(settings: Settings) -> None:
         raise SettingsError("keyholder_secret: needs 32 characters or more")
     if settings.turn_urls and not settings.turn_secret:
         raise SettingsError("turn_secret: needed with turn_urls")
-    for name, prefixes in (("stun_urls", ("stun:", "stuns:")), ("turn_urls", ("turn:", "turns:"))):
-        if any(not url.startswith(prefixes) for url in getattr(settings, name)):
-            raise SettingsError(f"{name}: a URL does not start with {' or '.join(prefixes)}")
+    for name, schemes in (("stun_urls", ("stun",)), ("turn_urls", ("turn", "turns"))):
+        for url in getattr(settings, name):
+            try:
+                if parse_url(url).scheme not in schemes:
+                    raise ValueError(f"a URL does not start with {' or '.join(f'{scheme}:' for scheme in schemes)}")
+            except ValueError as error:
+                raise SettingsError(f"{name}: {error}") from None
+    for name in ("turn_secret", "turn_previous_secret"):
+        if getattr(settings, name) is not None and len(getattr(settings, name)) < 32:
+            raise SettingsError(f"{name}: needs 32 characters or more")
     if settings.phone_delivery == "http" and not settings.sms_url:
         raise SettingsError("sms_url: needed with phone_delivery = http")
     if settings.email_delivery == "smtp" and not (settings.smtp_host and settings.smtp_from):

@@ -44,6 +44,9 @@ _DENIED: Final = (
     "ff00::/8",
 )
 
+_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""TLS 1.2 with forward secrecy only (RFC 9325, section 4.2); TLS 1.3 has no others."""
+
 _LOOPBACK: Final = ("127.0.0.0/8", "::/96", "::ffff:0:0/96")
 
 
@@ -66,9 +69,11 @@ def coturn_configuration(
     secret: str,
     realm: str,
     listening: Sequence[str],
-    external: str | None = None,
+    previous_secret: str | None = None,
+    external: Sequence[str] = (),
     port: int = 3478,
     tls_port: int = 5349,
+    more_ports: Sequence[int] = (),
     certificate: str | None = None,
     private_key: str | None = None,
     relay_ports: tuple[int, int] = (49152, 65535),
@@ -84,9 +89,11 @@ def coturn_configuration(
         secret: shared with the hub (its setting ``turn_secret``); 32 characters or more.
         realm: the TURN realm (RFC 8489, section 9.2), usually the domain.
         listening: this machine's own IP addresses, to listen on and to relay from.
-        external: the public IP address when this machine is behind a NAT.
+        previous_secret: the one before, while credentials made with it still hold (the hub's ``turn_lifetime``).
+        external: public IP addresses when this machine is behind a one-to-one NAT, as most cloud hosts are; one for each in ``listening``.
         port: for UDP and TCP.
-        tls_port: for TLS over TCP and DTLS; 443 passes most firewalls. Used only with a certificate.
+        tls_port: for TLS over TCP. Used only with a certificate.
+        more_ports: for all of it; 443 passes most firewalls.
         certificate: path of a PEM file with the chain; without it there is no TLS.
         private_key: path of the key's PEM file.
         relay_ports: first and last UDP port to relay from.
@@ -101,11 +108,20 @@ def coturn_configuration(
     """
     if len(secret) < 32:
         raise ValueError("secret: 32 characters or more are needed")
+    if previous_secret is not None and len(previous_secret) < 32:
+        raise ValueError("previous_secret: 32 characters or more are needed")
+    if external and len(external) != len(listening):
+        raise ValueError("external: one for each address in listening")
     if not listening:
         raise ValueError("listening: one address or more is needed")
     if (certificate is None) != (private_key is None):
         raise ValueError("certificate and private_key: both or none")
-    for name, number in (("port", port), ("tls_port", tls_port), *(("relay_ports", number) for number in relay_ports)):
+    for name, number in (
+        ("port", port),
+        ("tls_port", tls_port),
+        *(("more_ports", number) for number in more_ports),
+        *(("relay_ports", number) for number in relay_ports),
+    ):
         if not 1 <= number <= 65535:
             raise ValueError(f"{name}: 1 to 65535")
     if relay_ports[0] > relay_ports[1]:
@@ -118,14 +134,16 @@ def coturn_configuration(
         "# Written by turn_config.coturn; change its arguments, not this file.",
         *(f"listening-ip={address}" for address in addresses),
         *(f"relay-ip={address}" for address in addresses),
-        *([] if external is None else [f"external-ip={_address('external', external)}"]),
+        *(f"external-ip={_address('external', public)}/{own}" for public, own in zip(external, addresses, strict=False)),
         f"listening-port={port}",
+        *(f"aux-server={f'[{address}]' if ':' in address else address}:{number}" for address in addresses for number in more_ports),
         f"min-port={relay_ports[0]}",
         f"max-port={relay_ports[1]}",
         "",
         "# who may relay: holders of a credential of the hub that has not expired",
         "use-auth-secret",
         f"static-auth-secret={_word('secret', secret)}",
+        *([] if previous_secret is None else [f"static-auth-secret={_word('previous_secret', previous_secret)}"]),
         f"realm={_word('realm', realm)}",
         "stale-nonce=600",
         "no-dynamic-ip-list",
@@ -151,6 +169,8 @@ def coturn_configuration(
             f"pkey={_word('private_key', private_key)}",
             "no-tlsv1",
             "no-tlsv1_1",
+            "no-dtls",  # no browser speaks it to a TURN server
+            f"cipher-list={_CIPHERS}",
         ]
     else:
         lines += ["no-tls", "no-dtls"]

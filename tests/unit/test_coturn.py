@@ -72,17 +72,23 @@ def test_only_credentials_of_the_hub_are_taken_and_nothing_is_logged():
     assert not values.keys() & {"no-auth", "user", "web-admin", "server-relay", "allowed-peer-ip", "verbose"}
 
 
+def test_while_a_secret_is_replaced_both_hold():
+    assert configuration(previous_secret="p" * 32)["static-auth-secret"] == [SECRET, "p" * 32]
+
+
 def test_addresses_and_tls():
     values = configuration(
         listening=["198.51.100.7", "2001:DB8::7"],
-        external="203.0.113.7",
+        external=["203.0.113.7", "2001:db8:1::7"],
         certificate="/etc/c.pem",
         private_key="/etc/k.pem",
-        tls_port=443,
+        tls_port=5349,
+        more_ports=[443],
     )
     assert values["listening-ip"] == values["relay-ip"] == ["198.51.100.7", "2001:db8::7"]
-    assert values["external-ip"] == ["203.0.113.7"]
-    assert (values["cert"], values["pkey"], values["tls-listening-port"]) == (["/etc/c.pem"], ["/etc/k.pem"], ["443"])
+    assert values["external-ip"] == ["203.0.113.7/198.51.100.7", "2001:db8:1::7/2001:db8::7"]
+    assert (values["cert"], values["pkey"], values["tls-listening-port"]) == (["/etc/c.pem"], ["/etc/k.pem"], ["5349"])
+    assert values["aux-server"] == ["198.51.100.7:443", "[2001:db8::7]:443"]
     assert "no-tls" not in values
 
 
@@ -97,7 +103,10 @@ def test_addresses_and_tls():
         ({"listening": []}, "listening"),
         ({"listening": ["talk.example"]}, "listening"),
         ({"listening": ["127.0.0.1\nno-auth"]}, "listening"),
-        ({"external": "1.2.3"}, "external"),
+        ({"external": ["1.2.3"]}, "external"),
+        ({"external": ["1.2.3.4", "1.2.3.5"]}, "external"),
+        ({"previous_secret": "short"}, "previous_secret"),
+        ({"more_ports": [70000]}, "more_ports"),
         ({"certificate": "/etc/c.pem"}, "private_key"),
         ({"log_file": "a b"}, "log_file"),
         ({"port": 0}, "port"),

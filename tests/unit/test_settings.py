@@ -21,7 +21,7 @@ def test_every_setting_survives_the_way_to_a_child():
         port=1234,
         origins=("https://a.example", "https://b.example:444"),
         turn_urls=("turn:t.example:3478?transport=udp",),
-        turn_secret="s, with a comma",
+        turn_secret="a secret of 32 characters, with a comma",
         smtp_port=25,
         data_dir=Path("/tmp/some where"),
     )
