@@ -42,7 +42,7 @@ from signaling.accounts.registration import RegistrationService
 from signaling.accounts.registration_store import RegistrationStore
 from signaling.accounts.sessions import Sessions
 from signaling.calls.history import History
-from signaling.calls.live import live_calls_of
+from signaling.calls.live import live_calls_of, prune_index
 from signaling.calls.relays import RelayService
 from signaling.calls.service import CallService
 from signaling.contacts.discovery import Discovery
@@ -70,6 +70,7 @@ from signaling.privacy.export_sections import (
 from signaling.privacy.objections import ObjectionService
 from signaling.privacy.owed import Owed, OwedErasures, What
 from signaling.privacy.restriction import Restriction
+from signaling.privacy.retention import Retention, rules
 from signaling.privacy.rights import Rights
 from signaling.settings import Settings
 from signaling.storage.migrate import migrate
@@ -114,7 +115,7 @@ class Events:
         self._keep(guarded())
 
     def _surely(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Do it until it is done: an erasure is not a hint. What a hub's end cuts off, ``ContactService.sweep`` does at the next start."""
+        """Do it until it is done: an erasure is not a hint. What a hub's end cuts off, the sweeps of retention do."""
 
         async def until_done() -> None:
             wait = 1.0
@@ -184,11 +185,6 @@ class Events:
                 self.sockets.end(device, CloseCode.RESTRICTED)
         work = self.contacts.left if restricted else self.contacts.joined
         self._later(work(account, discovery_token))
-
-    def swept(self) -> None:
-        """A hub has started: make up for erasures that an earlier one could not do."""
-        self._surely(self.contacts.sweep)
-        self._surely(self.presence.sweep)
 
     def settings_changed(self, account: str) -> None:
         """Who may call changed."""
@@ -348,6 +344,16 @@ class Hub:
             scrub=self._scrub,
         )
         self._append_only_file = AppendOnlyFile(redis)
+        self.retention = Retention(
+            database=database,
+            rules=rules(call_history_days=settings.call_history_days),
+            sweeps={
+                "address books": contacts.sweep,
+                "presence": self.presence.sweep,
+                "live calls": lambda: prune_index(redis),
+                "files": self._scrub,
+            },
+        )
         profile = ProfileService(database=database, events=events, presence_changed=events.presence_changed)
         rights = Rights(
             exporter=Exporter(
@@ -455,7 +461,7 @@ class Hub:
         await self.presence.start()
         self.relays.start()
         self.erasure.start()
-        self.events.swept()
+        self.retention.start()
 
     async def _scrub(self) -> None:
         """Files hold nothing any more of what was deleted (P23)."""
@@ -476,6 +482,7 @@ class Hub:
         await self.sockets.close()
         await self.presence.close()
         await self.relays.close()
+        await self.retention.close()
         await self.erasure.close()
         await self.calls.close()
         await self.events.close()

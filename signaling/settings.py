@@ -52,6 +52,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 20_000
     discovery_refill_per_day: Annotated[int, Meta(ge=1, description="Numbers a day by which the budget refills.")] = 1_000
 
+    call_history_days: Annotated[
+        int, Meta(ge=0, description="Days after which a line of a user's call history is deleted; 0: when the user does.")
+    ] = 365
+
     phone_delivery: Annotated[Literal["console", "http"], Meta(description="How codes reach phones.")] = "console"
     email_delivery: Annotated[Literal["console", "smtp"], Meta(description="How codes reach mailboxes.")] = "console"
     sms_url: Annotated[str | None, Meta(description="HTTP SMS gateway: receives POST {to, text} as JSON.")] = None

@@ -78,6 +78,7 @@ class Erasure:
         self._scrub = scrub
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
         self._under_way: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -86,11 +87,13 @@ class Erasure:
 
     async def close(self) -> None:
         """Stop; what is owed is done by another hub, or at the next start."""
+        self._closing = True
+        self._wake.set()
         tasks = [*self._under_way, *([self._task] if self._task is not None else [])]
-        if self._task is not None:
-            self._task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=_PATIENCE)
+            _, late = await asyncio.wait(tasks, timeout=_PATIENCE)
+            for task in late:
+                task.cancel()
 
     async def erase_account(self, account: str) -> None:
         """Delete an account. Done when this returns; what a store could not do within 5 s is owed. Raises ``SQLAlchemyError``."""
@@ -164,7 +167,7 @@ class Erasure:
 
     async def _run(self) -> None:
         failures = 0
-        while True:
+        while not self._closing:
             self._wake.clear()
             try:
                 well = await self.settle_all()
@@ -172,6 +175,8 @@ class Erasure:
                 log.error("erasure: the database does not answer (%s)", type(error).__name__)
                 well = False
             failures = 0 if well else failures + 1
+            if self._closing:
+                return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_POLL if well else min(_LAST_RETRY, 2.0 ** (failures - 1))):
                     await self._wake.wait()

@@ -141,8 +141,6 @@ async def test_what_a_hub_that_died_could_not_erase_goes_when_one_starts(hub, al
         delivery=hub.hub.delivery,
     )
     await another.start()
-    async with asyncio.timeout(10):
-        while tasks := tuple(another.events._tasks):
-            await asyncio.wait(tasks)
+    await eventually(lambda: another.retention.rounds)
     await another.close()
     assert await book_redis.keys("*") == []
