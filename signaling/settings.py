@@ -75,13 +75,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "`REGION=` in front."
         ),
     ] = ()
-    geoip_database: Annotated[
-        Path | None,
-        Meta(
-            description="MaxMind database (.mmdb) on this machine, for the country and region of IP addresses (P19); none: not known."
-        ),
-    ] = None
-
     turn_secret: Annotated[
         str | None,
         Meta(description="coturn's static-auth-secret; needed with turn_urls. `kloudtalk turn-config` writes its configuration."),
@@ -93,6 +86,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = None
     turn_lifetime: Annotated[int, Meta(ge=60, description="Seconds for which a TURN credential holds.")] = 43_200
+
+    geoip_database: Annotated[
+        Path | None,
+        Meta(
+            description="MaxMind database (.mmdb) on this machine, for the country and region of IP addresses (P19); none: not known."
+        ),
+    ] = None
 
     relay: Annotated[bool, Meta(description="Whether `serve` starts a relay for calls that no other way gets through.")] = True
     relay_addresses: Annotated[
