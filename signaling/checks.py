@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from media.control import RelayDirectory
 from media.options import parse_ports
@@ -141,6 +142,8 @@ async def _relay(settings: Settings) -> str:
         redis = Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=3)
         try:
             relays = await RelayDirectory(redis, lambda _pairs: None).relays()
+        except (RedisError, OSError):
+            return "not known: Redis does not answer"
         finally:
             await redis.aclose()
         if relays:

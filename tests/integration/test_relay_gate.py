@@ -205,7 +205,7 @@ async def test_a_device_cannot_take_another_one_s_address():
 
 
 async def test_one_device_s_requests_and_addresses_are_bounded():
-    async with relay() as running:
+    async with relay(clock=Clock()) as running:
         device = Device()
         leg = await running.leg("pair", 0, device.credentials)
         agent = running._shared.agents[leg.ufrag]
