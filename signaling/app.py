@@ -28,6 +28,7 @@ import signaling.calls.relays
 import signaling.contacts.api
 import signaling.presence.api
 import signaling.privacy.api
+import signaling.push.api
 from signaling.accounts.contact_change import ContactChangeService
 from signaling.accounts.delivery import ConsoleDelivery, Delivery, HttpSmsDelivery, SmtpDelivery
 from signaling.accounts.device_details import DeviceDetailsService
@@ -72,12 +73,17 @@ from signaling.privacy.owed import Owed, OwedErasures, What
 from signaling.privacy.restriction import Restriction
 from signaling.privacy.retention import Retention, rules
 from signaling.privacy.rights import Rights
+from signaling.push.configured import make_senders
+from signaling.push.sender import Sender
+from signaling.push.service import PushService
+from signaling.push.store import PushStore
+from signaling.push.vapid import Vapid
 from signaling.settings import Settings
 from signaling.storage.migrate import migrate
 from signaling.storage.scrub import AppendOnlyFile, scrub_sql
 from signaling.storage.sql import Database
 from signaling.wire.messages import CloseCode, ContactMatch, ContactsChanged, DevicesChanged, LinkClaimed, ProfileChanged
-from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState, Purpose
+from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState, Purpose, PushKind
 from turn_config.ice_servers import ice_servers
 
 log = logging.getLogger(__name__)
@@ -266,6 +272,7 @@ class Hub:
         redis: Redis,
         book_redis: Redis,
         delivery: dict[Channel, Delivery] | None = None,
+        senders: dict[PushKind, Sender] | None = None,
     ) -> None:
         self.settings = settings
         self.database = database
@@ -309,6 +316,15 @@ class Hub:
             history=self.history,
             send=lambda device, message: self.sockets.send(device, message),
             online=lambda device: self.sockets.online(device),
+            unreached=lambda devices, ttl: self.push.wake(devices, ttl),
+        )
+        vapid = Vapid(settings.keyholder_secret.encode(), settings.push_contact)
+        self.push = PushService(
+            store=PushStore(database),
+            senders=make_senders(settings, vapid) if senders is None else senders,
+            vapid_key=vapid.public_key,
+            hosts=settings.push_hosts,
+            allow_private=settings.push_allow_private,
         )
         self.presence = events.presence = PresenceService(
             store=PresenceStore(redis),
@@ -412,6 +428,7 @@ class Hub:
             **signaling.privacy.api.rights_handlers(rights, ObjectionService(database=database), profile.get),
             **signaling.calls.api.handlers(self.history),
             **signaling.calls.relays.handlers(self.relays),
+            **signaling.push.api.handlers(self.push),
             "ice.servers": self._ice_servers,
         }
         self.rest = RestGateway(
@@ -485,6 +502,7 @@ class Hub:
         await self.retention.close()
         await self.erasure.close()
         await self.calls.close()
+        await self.push.close()
         await self.events.close()
         await self.discovery.close()
         for delivery in self.delivery.values():

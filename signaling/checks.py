@@ -14,6 +14,8 @@ from media.process import open_sockets
 from signaling.contacts.discovery import Discovery
 from signaling.contacts.store import check_not_persistent
 from signaling.privacy.api import policy_text
+from signaling.push.configured import make_senders
+from signaling.push.vapid import Vapid
 from signaling.settings import Settings
 from signaling.storage.sql import Database
 from signaling.wire.errors import Refused
@@ -32,6 +34,7 @@ async def run_checks(settings: Settings) -> bool:
     checks.append(("address books", lambda: _redis(settings.address_book_redis_url, persistent=False)))
     checks.append(("key-holder", lambda: _keyholder(settings)))
     checks.append(("codes", lambda: _delivery(settings)))
+    checks.append(("pushes", lambda: _pushes(settings)))
     checks.append(("ice", lambda: _ice(settings)))
     for text in (*settings.stun_urls, *settings.turn_urls):
         checks.append((text, functools.partial(_server, text, settings)))
@@ -123,6 +126,11 @@ async def _delivery(settings: Settings) -> str:
             if settings.smtp_username:
                 await client.login(settings.smtp_username, settings.smtp_password or "")
     return f"phone by {settings.phone_delivery}, e-mail by {settings.email_delivery}"
+
+
+async def _pushes(settings: Settings) -> str:
+    senders = make_senders(settings, Vapid(b"", settings.push_contact))
+    return f"{', '.join(sorted(senders))} (not reached from here)"
 
 
 async def _ice(settings: Settings) -> str:

@@ -114,5 +114,36 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         int,
         Meta(ge=8_000, description="Bytes a second that one device may send through the relay; a voice call needs about 8,000."),
     ] = 64_000
+    push_contact: Annotated[
+        str,
+        Meta(
+            pattern=r"^(mailto:|https://)\S+\Z",
+            description="How the operators of push services can reach you, as `mailto:` or `https:`; Apple's refuses localhost (RFC 8292).",
+        ),
+    ] = "mailto:admin@localhost"
+    push_hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Web push services that browsers may name: a host, `*.` for all below it, or `*` for any on the public internet."
+        ),
+    ] = (
+        "fcm.googleapis.com",
+        "updates.push.services.mozilla.com",
+        "web.push.apple.com",
+        "*.notify.windows.com",
+    )
+    push_allow_private: Annotated[
+        bool, Meta(description="Also send to push services on private addresses: one of your own. Never with `push_hosts = *`.")
+    ] = False
+    apns_key_file: Annotated[Path | None, Meta(description="Signing key for APNs (.p8); none: no pushes to Apple's apps.")] = None
+    apns_key_id: Annotated[str | None, Meta(description="Its id.")] = None
+    apns_team_id: Annotated[str | None, Meta(description="Team that it belongs to.")] = None
+    apns_topic: Annotated[str | None, Meta(description="The app's bundle id; with `.voip` behind it, it is woken by PushKit.")] = (
+        None
+    )
+    apns_sandbox: Annotated[bool, Meta(description="Use Apple's development service.")] = False
+    fcm_credentials_file: Annotated[
+        Path | None, Meta(description="Service account for Firebase Cloud Messaging (JSON); none: no pushes to Android apps.")
+    ] = None
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is logged.")] = "info"

@@ -134,7 +134,7 @@ def table() -> str:
     hints = hints_with_meta()
     for f in msgspec.structs.fields(Settings):
         default = f.default
-        shown = "" if default is None or default == () else f"`{default}`"
+        shown = "" if default is None or default == () else f"`{','.join(default) if isinstance(default, tuple) else default}`"
         lines.append(f"| `{f.name}` | `{PREFIX}{f.name.upper()}` | {shown} | {_description(hints[f.name])} |")
     return "\n".join(lines) + "\n"
 

@@ -10,7 +10,7 @@ import heapq
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -120,6 +120,7 @@ class CallService:
     Args:
         send: hands a message to a device's socket; False when it has none here.
         online: whether a device has a socket here.
+        unreached: called with the devices that a ringing call does not reach, as they have no socket, and the seconds for which it rings.
         clock: seconds since 1970.
     """
 
@@ -132,6 +133,7 @@ class CallService:
         history: History,
         send: Callable[[str, ServerMessage], bool],
         online: Callable[[str], bool],
+        unreached: Callable[[Sequence[str], float], None] = lambda _devices, _ttl: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = CallStore(redis)
@@ -140,6 +142,7 @@ class CallService:
         self._history = history
         self._send = send
         self._online = online
+        self._unreached = unreached
         self._clock = clock
         self._calls: dict[str, _Live] = {}
         self._by_device: dict[str, set[str]] = {}
@@ -496,6 +499,9 @@ class CallService:
         self._index(call)
         if other is None:
             self._emit(batch, live, effects)
+            asleep = [device for device in call.devices if device not in call.reached]
+            if asleep:
+                batch.tell.append((lambda _: self._unreached(asleep, self._left(call)), _NOTHING))
         else:
             taker = other.call.caller_device
             self._apply(batch, other, machine.Collided("", superseded_by=call.id), now)

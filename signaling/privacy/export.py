@@ -34,6 +34,7 @@ NOT_PERSONAL: Final[dict[str, str]] = {
 
 WITHHELD: Final[dict[str, str]] = {
     "devices.token_hash": "a secret's hash, of no use to anyone but a thief",
+    "push_subscriptions.auth": "a secret between the hub and the user's browser, which has it",
 }
 """Columns that are not exported, and why."""
 

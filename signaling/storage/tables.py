@@ -136,3 +136,16 @@ objections: Final = Table(
     Column("interest", String(32), primary_key=True),
     Column("at", BigInteger, nullable=False),
 )
+
+push_subscriptions: Final = Table(
+    "push_subscriptions",
+    metadata,
+    Column("device", String(22), ForeignKey("devices.id", ondelete="CASCADE"), primary_key=True),
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("endpoint", String(1024), nullable=False),  # web push: URL at the browser's push service; else the device token
+    Column("p256dh", String(87), nullable=True),  # the browser's public key (RFC 8291)
+    Column("auth", String(22), nullable=True),  # the browser's secret for it (RFC 8291)
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_push_subscriptions_account", "account"),
+)

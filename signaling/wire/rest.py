@@ -95,6 +95,40 @@ class Policy(Struct, frozen=True):
     """Markdown."""
 
 
+# --- pushes ---------------------------------------------------------------------------------------------------------------
+
+
+class PushKind(StrEnum):
+    """Ways to wake a device that has no socket."""
+
+    WEB = "web"
+    APNS = "apns"
+    FCM = "fcm"
+
+
+class SetPush(Struct, frozen=True):
+    """Where this device is woken for a call. A push says "wake up" and nothing else."""
+
+    kind: PushKind
+    endpoint: Annotated[str, Meta(min_length=1, max_length=1024)]
+    """Web push: the subscription's endpoint, https. APNs, FCM: the device token."""
+    p256dh: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{87}\Z")] | UnsetType = UNSET
+    """Web push: the browser's public key (RFC 8291), 65 bytes, base64url."""
+    auth: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{22}\Z")] | UnsetType = UNSET
+    """Web push: the browser's authentication secret (RFC 8291), 16 bytes, base64url."""
+
+
+class PushState(Struct, frozen=True, omit_defaults=True):
+    """How this server wakes devices, and this one."""
+
+    kinds: list[PushKind]
+    """Offered by this server."""
+    vapid_key: str | UnsetType = UNSET
+    """Web push: the server's public key (RFC 8292), for ``PushManager.subscribe``."""
+    subscribed: PushKind | UnsetType = UNSET
+    """Of this device."""
+
+
 # --- registration (P01) --------------------------------------------------------------------------------------------------
 
 
@@ -1035,6 +1069,18 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         errors=(_E.NOT_FOUND,),
     ),
     Endpoint(id="calls.forget_all", method="DELETE", path="/v1/calls", summary="Delete the user's call history"),
+    Endpoint(id="push.get", method="GET", path="/v1/push", summary="How this device can be woken, and is", answer=PushState),
+    Endpoint(
+        id="push.set",
+        method="PUT",
+        path="/v1/push",
+        summary="Have this device woken for calls while it has no socket",
+        body=SetPush,
+        answer=PushState,
+    ),
+    Endpoint(
+        id="push.remove", method="DELETE", path="/v1/push", summary="Do not wake this device any more", when_restricted=True
+    ),
     Endpoint(
         id="calls.relay",
         method="POST",

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FEATURES = ("accounts", "calls", "contacts", "presence", "privacy")
+FEATURES = ("accounts", "calls", "contacts", "presence", "privacy", "push")
 PURE = (
     "calls/machine.py", "calls/policy.py", "presence/rules.py", "accounts/rules.py", "accounts/certificates.py", "contacts/oprf.py",
-    "gateway/rate.py", "gateway/origin.py",
+    "gateway/rate.py", "gateway/origin.py", "push/rules.py", "push/encryption.py",
 )  # fmt: skip
 IO = ("aiohttp", "asyncio", "redis", "sqlalchemy", "socket", "time", "random", "secrets", "os", "pathlib", "subprocess")
 

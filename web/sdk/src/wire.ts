@@ -692,6 +692,16 @@ export interface PurposeText {
   readonly sha256: string;
 }
 
+/** Ways to wake a device that has no socket. */
+export type PushKind = "apns" | "fcm" | "web";
+
+/** How this server wakes devices, and this one. */
+export interface PushState {
+  readonly kinds: readonly PushKind[];
+  readonly vapid_key?: string;
+  readonly subscribed?: PushKind;
+}
+
 /** Why a call ended. A call ends once, with one reason, and both sides learn the same one. */
 export type Reason = "answered_elsewhere" | "busy" | "cancelled" | "declined" | "failed" | "hangup" | "lost" | "missed" | "unavailable";
 
@@ -760,6 +770,14 @@ export interface ServerInfo {
 export interface SetPicture {
   /** base64url */
   readonly image: string;
+}
+
+/** Where this device is woken for a call. A push says "wake up" and nothing else. */
+export interface SetPush {
+  readonly kind: PushKind;
+  readonly endpoint: string;
+  readonly p256dh?: string;
+  readonly auth?: string;
 }
 
 /** Sign out everywhere: every device of the account is removed, with its session. */
