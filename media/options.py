@@ -2,6 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,7 @@ class RelayOptions:
         ports: first and last UDP port. The relay takes one port of them on each address.
         capacity: calls at a time.
         bandwidth: bytes a second that one device may send.
+        plane: the data plane: ``native`` (in C), ``python``, or ``auto``: native where it was built.
     """
 
     redis_url: str
@@ -21,6 +23,7 @@ class RelayOptions:
     ports: tuple[int, int] = (8441, 8456)
     capacity: int = 1000
     bandwidth: int = 64_000
+    plane: Literal["auto", "native", "python"] = "auto"
 
 
 def parse_address(text: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from media.control import RelayControl
+from media.native import NativePlane, available
 from media.options import RelayOptions, parse_address
 from media.plane import Address, PythonPlane, open_socket
 from media.relay import Relay
@@ -67,9 +68,10 @@ def open_sockets(addresses: Sequence[str], ports: tuple[int, int]) -> tuple[list
 
 async def open_relay(options: RelayOptions, clock: Callable[[], float] = time.monotonic) -> Relay:
     """A started relay. Raises ``OSError``."""
+    native = options.plane == "native" or (options.plane == "auto" and available())
     sockets, public = open_sockets(options.addresses, options.ports)
     relay = Relay(public=public, clock=clock)
-    plane = PythonPlane(
+    plane = (NativePlane if native else PythonPlane)(
         sockets, slots=2 * options.capacity, bandwidth=options.bandwidth, on_stun=relay.on_stun, on_early=relay.on_early
     )
     await plane.open()

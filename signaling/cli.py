@@ -176,5 +176,6 @@ async def _relay(settings: Settings) -> None:
             ports=parse_ports(settings.relay_ports),
             capacity=settings.relay_capacity,
             bandwidth=settings.relay_bandwidth,
+            plane=settings.relay_plane,
         )
     )

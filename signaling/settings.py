@@ -146,4 +146,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Path | None, Meta(description="Service account for Firebase Cloud Messaging (JSON); none: no pushes to Android apps.")
     ] = None
 
+    relay_plane: Annotated[
+        Literal["auto", "native", "python"],
+        Meta(
+            description="What moves the relay's packets: code in C (`native`), in Python, or the former where it was built (`auto`)."
+        ),
+    ] = "auto"
+
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is logged.")] = "info"

@@ -5,9 +5,11 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
+import pytest
 from aioice import Candidate, Connection
 from aioice.ice import CandidatePair
 
+from media.native import available
 from media.options import RelayOptions
 from media.process import open_relay
 from media.relay import LegParameters, Relay
@@ -17,10 +19,14 @@ RTP = bytes.fromhex("806f0001000003c012345678") + b"sound"
 DTLS = bytes.fromhex("16fefd0000000000000000") + b"\x00\x04hello"
 
 
+PLANE = "auto"
+"""The data plane of relays that do not say; suites that try every one set it."""
+
+
 @contextlib.asynccontextmanager
 async def relay(clock=time.monotonic, **more) -> AsyncIterator[Relay]:
     """A relay on free ports of the loopback."""
-    options = {"redis_url": "", "addresses": ("127.0.0.1",), "ports": (0, 0), "capacity": 4} | more
+    options = {"redis_url": "", "addresses": ("127.0.0.1",), "ports": (0, 0), "capacity": 4, "plane": PLANE} | more
     running = await open_relay(RelayOptions(**options), clock)
     yield running
     await running.close()
@@ -86,3 +92,16 @@ async def devices(relay: Relay, name: str = "pair") -> AsyncIterator[tuple[Devic
     await eventually(lambda: relay.connected(name) == (True, True))  # our last answer may still be on its way to it
     yield one, other
     await asyncio.gather(one.close(), other.close())
+
+
+def planes():
+    """A fixture that has each test of a module run on every data plane: ``plane = planes()``."""
+
+    @pytest.fixture(autouse=True, params=["python", "native"], name="plane")
+    def plane(request, monkeypatch):
+        if request.param == "native" and not available():
+            pytest.skip("the data plane in C was not built: there is no compiler")
+        monkeypatch.setattr("tests.relay_client.PLANE", request.param)
+        return request.param
+
+    return plane

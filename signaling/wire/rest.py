@@ -1078,9 +1078,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=SetPush,
         answer=PushState,
     ),
-    Endpoint(
-        id="push.remove", method="DELETE", path="/v1/push", summary="Do not wake this device any more", when_restricted=True
-    ),
+    Endpoint(id="push.remove", method="DELETE", path="/v1/push", summary="Do not wake this device any more", when_restricted=True),
     Endpoint(
         id="calls.relay",
         method="POST",

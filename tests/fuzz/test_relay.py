@@ -56,7 +56,7 @@ def test_what_a_stranger_sends_goes_nowhere_and_raises_nothing(received):
     async def run() -> None:
         errors = []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
-        async with relay() as running:
+        async with relay(plane="python") as running:
             await running.leg("pair", 0, Device().credentials)
             plane = running._shared.plane
             for data in received:
@@ -74,7 +74,7 @@ def test_what_a_device_with_valid_credentials_asks_raises_nothing(asked):
     async def run() -> None:
         errors = []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
-        async with relay() as running:
+        async with relay(plane="python") as running:
             device = Device()
             leg = await running.leg("pair", 0, device.credentials)
             for more, request, priority in asked:

@@ -6,7 +6,9 @@ import pytest
 
 from media.relay import RelayFullError
 from tests.conftest import eventually
-from tests.relay_client import DTLS, RTP, Device, devices, relay
+from tests.relay_client import DTLS, RTP, Device, devices, planes, relay
+
+plane = planes()
 
 
 async def test_what_one_device_sends_the_other_gets_untouched():

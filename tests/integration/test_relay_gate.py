@@ -11,7 +11,9 @@ from aioice import stun
 import media.agent
 from media.relay import WAIT, WAIT_FOR_ONE, Relay
 from tests.conftest import Clock, eventually
-from tests.relay_client import DTLS, RTP, Device, devices, relay
+from tests.relay_client import DTLS, RTP, Device, devices, planes, relay
+
+plane = planes()
 
 ALERT = bytes.fromhex("15fefd00000000000000010002") + b"\x02\x28"
 CLIENT_HELLO = bytes.fromhex("16fefd0000000000000000") + b"\x00\x04\x01\x00\x00\x00"
@@ -69,15 +71,6 @@ class Stranger:
 
     def close(self) -> None:
         self._socket.close()
-
-
-def total(running: Relay) -> int:
-    """Everything that came in, once."""
-    counts = running.counts()
-    return (
-        counts.forwarded + counts.stun + counts.empty + counts.malformed + counts.unknown + counts.oversize + counts.unverified
-        + counts.undeliverable + counts.capped
-    )  # fmt: skip
 
 
 @contextlib.asynccontextmanager
