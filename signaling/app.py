@@ -53,6 +53,8 @@ from signaling.gateway.pages import Pages
 from signaling.gateway.request import Handlers, RestRequest, Session
 from signaling.gateway.rest import RestGateway
 from signaling.gateway.socket import PATH, SocketGateway
+from signaling.operators.audit import AuditTrail
+from signaling.operators.service import Operators
 from signaling.presence.bus import RedisBus
 from signaling.presence.service import PresenceService
 from signaling.presence.store import PresenceStore
@@ -70,6 +72,7 @@ from signaling.privacy.export_sections import (
 )
 from signaling.privacy.objections import ObjectionService
 from signaling.privacy.owed import Owed, OwedErasures, What
+from signaling.privacy.requests import RequestService
 from signaling.privacy.restriction import Restriction
 from signaling.privacy.retention import Retention, rules
 from signaling.privacy.rights import Rights
@@ -343,6 +346,7 @@ class Hub:
             database=database, store=registrations, delivery=self.delivery, tokens=self.discovery, events=events, pepper=pepper
         )
         link_store = LinkStore(redis)
+        restriction = Restriction(database=database, events=events)
         self.erasure = Erasure(
             database=database,
             owed=owed,
@@ -357,6 +361,7 @@ class Hub:
                 presence=self.presence,
             ),
             books_answer=contacts.answers,
+            restrict=lambda account, restricted: restriction.set(account, restricted=restricted),
             scrub=self._scrub,
         )
         self._append_only_file = AppendOnlyFile(redis)
@@ -371,15 +376,21 @@ class Hub:
             },
         )
         profile = ProfileService(database=database, events=events, presence_changed=events.presence_changed)
+        exporter = Exporter(
+            database=database,
+            server_name=settings.server_name,
+            live=export_sections(redis=redis, contacts=contacts, links=link_store, presence=PresenceStore(redis)),
+            before=self.history.write_all,
+        )
+        self.audit = AuditTrail(database)
+        self.operators = Operators(database=database, audit=self.audit)
+        self.requests = RequestService(
+            database=database, audit=self.audit, owed=owed, exporter=exporter, delivery=self.delivery, pepper=pepper
+        )
         rights = Rights(
-            exporter=Exporter(
-                database=database,
-                server_name=settings.server_name,
-                live=export_sections(redis=redis, contacts=contacts, links=link_store, presence=PresenceStore(redis)),
-                before=self.history.write_all,
-            ),
+            exporter=exporter,
             erasure=self.erasure,
-            restriction=Restriction(database=database, events=events),
+            restriction=restriction,
         )
         self.relays = RelayService(redis=redis, party=calls.party, send=lambda device, message: self.sockets.send(device, message))
         registration = RegistrationService(
@@ -504,6 +515,10 @@ class Hub:
         await self.calls.close()
         await self.push.close()
         await self.events.close()
+        await self.close_stores()
+
+    async def close_stores(self) -> None:
+        """Close connections only: for who has not started the hub."""
         await self.discovery.close()
         for delivery in self.delivery.values():
             await delivery.close()
@@ -618,17 +633,21 @@ def make_delivery(settings: Settings) -> dict[Channel, Delivery]:
     return {Channel.PHONE: phone, Channel.EMAIL: email}
 
 
-async def run_hub(settings: Settings) -> None:
-    """Run one hub until SIGTERM or SIGINT. The stores' URLs and the key-holder's must be set (``kloudtalk serve`` sets them)."""
+def make_hub(settings: Settings) -> Hub:
+    """A hub on the stores that the settings name, not started. Raises ``ValueError`` when a store's URL is missing."""
     if settings.redis_url is None or settings.address_book_redis_url is None:
         raise ValueError("redis_url and address_book_redis_url are needed")
-    database = Database(settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir.absolute()}/kloudtalk.db")
-    hub = Hub(
+    return Hub(
         settings,
-        database=database,
+        database=Database(settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir.absolute()}/kloudtalk.db"),
         redis=redis_client(settings.redis_url),
         book_redis=redis_client(settings.address_book_redis_url),
     )
+
+
+async def run_hub(settings: Settings) -> None:
+    """Run one hub until SIGTERM or SIGINT. The stores' URLs and the key-holder's must be set (``kloudtalk serve`` sets them)."""
+    hub = make_hub(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -13,6 +13,9 @@ import signaling
 from signaling.settings import Settings
 from signaling.settings_loader import SettingsError, load_settings
 
+OPERATOR_COMMANDS = ("operator", "request")
+"""Commands of ``operator_cli.py``."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Commands and options."""
@@ -55,16 +58,23 @@ def parser() -> argparse.ArgumentParser:
         ),
     ):
         command = commands.add_parser(name, help=summary, description=detail)
-        command.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings (default: $KLOUDTALK_CONFIG)")
-        command.add_argument(
-            "--data-dir", type=Path, metavar="DIR", help="folder for everything that is kept (default: kloudtalk-data)"
-        )
+        _common_options(command)
         if name == "turn-config":
             _turn_options(command)
         if name in ("serve", "hub"):
             command.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
             command.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8440)")
+    from signaling.operator_cli import add_commands
+
+    add_commands(commands, _common_options)
     return top
+
+
+def _common_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", type=Path, metavar="FILE", help="TOML file with settings (default: $KLOUDTALK_CONFIG)")
+    command.add_argument(
+        "--data-dir", type=Path, metavar="DIR", help="folder for everything that is kept (default: kloudtalk-data)"
+    )
 
 
 def _turn_options(command: argparse.ArgumentParser) -> None:
@@ -124,6 +134,8 @@ def main(arguments: list[str] | None = None) -> int:
         from signaling.checks import run_checks
 
         return 0 if asyncio.run(run_checks(settings)) else 1
+    if options.command in OPERATOR_COMMANDS:
+        return _operator(settings, options)
     try:
         commands = {"hub": _hub, "keyholder": _keyholder, "relay": _relay}
         uvloop.run(commands[options.command](settings))
@@ -131,6 +143,28 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except Exception as error:
         print(f"kloudtalk {options.command}: {error or type(error).__name__}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _operator(settings: Settings, options: argparse.Namespace) -> int:
+    from redis.exceptions import RedisError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from signaling.operator_cli import run
+    from signaling.operators.service import OperatorError
+    from signaling.supervisor import ServeError
+
+    try:
+        asyncio.run(run(settings, options))
+    except (OperatorError, ServeError, OSError, ValueError) as error:
+        print(f"kloudtalk {options.command}: {error}", file=sys.stderr)
+        return 1
+    except (RedisError, SQLAlchemyError) as error:
+        print(
+            f"kloudtalk {options.command}: a store does not answer ({type(error).__name__}): is the service running?",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

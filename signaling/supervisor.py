@@ -211,6 +211,22 @@ class Supervisor:
             self._lock.close()
 
 
+def embedded_stores(settings: Settings) -> Settings:
+    """The settings with the URLs of the stores that ``serve`` runs in the data folder, for a command beside it. Raises ``ServeError``."""
+    folder = settings.data_dir.absolute()
+    if settings.redis_url is None:
+        settings = replace(settings, redis_url=EmbeddedValkey(folder / "valkey", persistent=True).url)
+    if settings.address_book_redis_url is None:
+        settings = replace(settings, address_book_redis_url=EmbeddedValkey(folder / "address-book", persistent=False).url)
+    if settings.keyholder_secret is None:
+        if not (folder / "keyholder.secret").exists():
+            raise ServeError(f"{folder} is not the folder of a `kloudtalk serve`: say --data-dir, or set keyholder_secret")
+        settings = replace(settings, keyholder_secret=_kept_secret(folder / "keyholder.secret"))
+    if settings.keyholder_url is None:
+        settings = replace(settings, keyholder_url=f"unix:{folder / 'keyholder.sock'}")
+    return settings
+
+
 def _kept_secret(path: Path) -> str:
     """A secret made at the first start and kept in a file that only its owner may read."""
     try:

@@ -55,6 +55,7 @@ class Erasure:
         handles: keyed hashes under which the number's and the address's registrations are known (``RegistrationStore.handles``).
         steps: for each kind of note, what the stores beside SQL must do.
         books_answer: raises when the address books' store does not answer.
+        restrict: freezes or unfreezes an account.
         scrub: clears files and memory of what was deleted; the address book's own step does so itself.
     """
 
@@ -67,6 +68,7 @@ class Erasure:
         handles: Callable[[str, str], Sequence[str]],
         steps: Mapping[What, Sequence[Step]],
         books_answer: Callable[[], Awaitable[None]],
+        restrict: Callable[[str, bool], Awaitable[object]],
         scrub: Callable[[], Awaitable[None]],
     ) -> None:
         self._database = database
@@ -75,6 +77,7 @@ class Erasure:
         self._handles = handles
         self._steps = steps
         self._books_answer = books_answer
+        self._restrict = restrict
         self._scrub = scrub
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -110,6 +113,10 @@ class Erasure:
         if what is What.ADDRESS_BOOK:
             await self._books_answer()  # before the note is locked: a store that hangs must not hold the database up
             await self._owed.settle(account, what, self._steps_of)
+            return
+        if what in (What.FREEZE, What.UNFREEZE):
+            await self._restrict(account, what is What.FREEZE)
+            await self._owed.strike(account, what)
             return
         await self._erase_rows(account)
         note = await self._owed.get(account, what)

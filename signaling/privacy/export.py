@@ -29,12 +29,18 @@ SCHEMA_FILE: Final = Path(__file__).with_name("export.schema.json")
 
 NOT_PERSONAL: Final[dict[str, str]] = {
     "owed_erasures": "notes of deletions under way; nobody who can ask for an export has one",
+    "operators": "people who work for the service; no users",
+    "audit_log": "what operators did; names no user",
 }
 """Tables without data of a user who could ask, and why."""
 
 WITHHELD: Final[dict[str, str]] = {
     "devices.token_hash": "a secret's hash, of no use to anyone but a thief",
     "push_subscriptions.auth": "a secret between the hub and the user's browser, which has it",
+    "rights_requests.opened_by": "an operator's name: somebody else's data",
+    "rights_requests.verified_by": "an operator's name: somebody else's data",
+    "rights_requests.confirmed_by": "an operator's name: somebody else's data",
+    "rights_requests.code_digest": "a secret's hash",
 }
 """Columns that are not exported, and why."""
 

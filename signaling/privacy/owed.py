@@ -1,4 +1,4 @@
-"""Erasures that are owed: noted in SQL before anything is done, shared by all hubs, struck out when every store has done its part (P23).
+"""Erasures that are owed, and what else running hubs must do for another process: noted in SQL before anything is done, shared by all hubs, struck out when every store has done its part (P23).
 
 A note holds nothing that tells who the person was: a random id, the discovery token, keyed hashes. It lives for as long as the work takes.
 """
@@ -6,7 +6,7 @@ A note holds nothing that tells who the person was: a random id, the discovery t
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -25,6 +25,14 @@ class What(StrEnum):
     """The account and everything of it."""
     ADDRESS_BOOK = "address_book"
     """The address book; the account stays."""
+    FREEZE = "freeze"
+    """Nothing: the account is to be frozen, on a written request (``privacy/requests.py``)."""
+    UNFREEZE = "unfreeze"
+    """Nothing: the account is to be unfrozen."""
+
+
+ERASURES: Final = frozenset({What.ACCOUNT, What.ADDRESS_BOOK})
+"""Those after which nothing of the book counts any more."""
 
 
 class Owed(Struct, frozen=True):
@@ -61,7 +69,8 @@ class OwedErasures:
             dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
             values = {"account": account, "what": what, "known": known, "handles": "[]", "at": int(self._clock() * 1000)}
             await connection.execute(dialect.insert(owed_erasures).values(**values).on_conflict_do_nothing())
-        self._known.setdefault(account, set()).add(what)
+        if what in ERASURES:
+            self._known.setdefault(account, set()).add(what)
 
     async def refresh(self) -> list[Owed]:
         """Every note, oldest first."""
@@ -70,7 +79,8 @@ class OwedErasures:
         notes = [_owed(row) for row in rows]
         known: dict[str, set[What]] = {}
         for note in notes:
-            known.setdefault(note.account, set()).add(note.what)
+            if note.what in ERASURES:
+                known.setdefault(note.account, set()).add(note.what)
         self._known = known
         return notes
 

@@ -16,7 +16,7 @@ from sqlalchemy import Column, ColumnElement, delete, select
 
 from signaling.privacy.erasure import STORE_ERRORS
 from signaling.storage.sql import Database
-from signaling.storage.tables import accounts, call_records
+from signaling.storage.tables import AUDIT_YEARS, accounts, audit_log, call_records, operators, rights_requests
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,12 @@ class Rule(Struct, frozen=True):
 
 def rules(*, call_history_days: int) -> tuple[Rule, ...]:
     """Every lifetime of a row that ends by itself."""
-    return (Rule("call history", call_records.c.ended_at, call_history_days, call_records.c.account),)
+    return (
+        Rule("call history", call_records.c.ended_at, call_history_days, call_records.c.account),
+        Rule("written requests", rights_requests.c.opened_at, AUDIT_YEARS * 365),
+        Rule("audit trail", audit_log.c.at, AUDIT_YEARS * 365),
+        Rule("operators", operators.c.removed_at, AUDIT_YEARS * 365),
+    )
 
 
 def outlived(rule: Rule, now: float) -> ColumnElement[bool]:

@@ -4,12 +4,13 @@ Times are integer milliseconds since 1970-01-01T00:00:00Z. Keys and tokens are s
 secrets, of which only a SHA-256 is stored.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     ForeignKey,
     Index,
     Integer,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    event,
     false,
 )
 
@@ -149,3 +151,69 @@ push_subscriptions: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Index("ix_push_subscriptions_account", "account"),
 )
+
+operators: Final = Table(
+    "operators",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("secret_hash", LargeBinary(32), nullable=False),  # SHA-256; empty once removed
+    Column("created_at", BigInteger, nullable=False),
+    Column("removed_at", BigInteger, nullable=True),
+)
+
+rights_requests: Final = Table(
+    "rights_requests",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    # null once the request is over
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="SET NULL"), nullable=True),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("opened_by", String(32), nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("verified_by", String(32), nullable=True),
+    Column("evidence", String(24), nullable=True),
+    Column("confirmed_by", String(32), nullable=True),
+    Column("closed_at", BigInteger, nullable=True),
+    Column("code_digest", String(64), nullable=True),
+    Column("code_sent_at", BigInteger, nullable=True),
+    Column("code_tries", Integer, nullable=False, default=0),
+)
+
+audit_log: Final = Table(
+    "audit_log",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("operator", String(32), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(22), nullable=False),
+    Column("before", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+)
+
+AUDIT_YEARS: Final = 3
+_AUDIT_SECONDS: Final = AUDIT_YEARS * 365 * 86_400
+
+AUDIT_TRIGGERS: Final[dict[str, tuple[str, ...]]] = {
+    "sqlite": (
+        "CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END",
+        "CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log "
+        f"WHEN OLD.at > (CAST(strftime('%s', 'now') AS INTEGER) - {_AUDIT_SECONDS}) * 1000 "
+        "BEGIN SELECT RAISE(ABORT, 'the audit trail is append-only'); END",
+    ),
+    "postgresql": (
+        "CREATE OR REPLACE FUNCTION audit_log_append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"IF TG_OP = 'DELETE' AND OLD.at <= (extract(epoch FROM now())::bigint - {_AUDIT_SECONDS}) * 1000 THEN RETURN OLD; END IF; "
+        "RAISE EXCEPTION 'the audit trail is append-only'; END $$",
+        "CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE ON audit_log "
+        "FOR EACH ROW EXECUTE FUNCTION audit_log_append_only()",
+    ),
+}
+"""What makes the audit trail append-only, by dialect: entries younger than three years can be neither changed nor deleted (P24)."""
+
+
+@event.listens_for(audit_log, "after_create")
+def _make_append_only(_table: Table, connection: Connection, **_: Any) -> None:
+    for statement in AUDIT_TRIGGERS[connection.dialect.name]:
+        connection.exec_driver_sql(statement)

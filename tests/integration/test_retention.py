@@ -49,13 +49,13 @@ async def test_old_lines_go_and_those_of_a_frozen_account_stay(database, clock):
     async with database.begin() as connection:
         await connection.execute(update(accounts).where(accounts.c.id == BEN).values(restricted_at=now))
     retention = Retention(database=database, rules=rules(call_history_days=365), sweeps={}, clock=clock)
-    assert await retention.once() == {"call history": 1}
+    assert (await retention.once())["call history"] == 1
     assert await lines(database) == {("A", "young"), ("B", "old"), ("B", "young")}
     async with database.begin() as connection:
         await connection.execute(update(accounts).values(restricted_at=None))
-    assert await retention.once() == {"call history": 1}
+    assert (await retention.once())["call history"] == 1
     forever = Retention(database=database, rules=rules(call_history_days=0), sweeps={}, clock=clock)
-    assert await forever.once() == {}
+    assert "call history" not in await forever.once()
 
 
 async def test_the_index_of_live_calls_loses_those_that_expired(redis):

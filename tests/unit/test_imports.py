@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FEATURES = ("accounts", "calls", "contacts", "presence", "privacy", "push")
+FEATURES = ("accounts", "calls", "contacts", "operators", "presence", "privacy", "push")
 PURE = (
     "calls/machine.py", "calls/policy.py", "presence/rules.py", "accounts/rules.py", "accounts/certificates.py", "contacts/oprf.py",
-    "gateway/rate.py", "gateway/origin.py", "push/rules.py", "push/encryption.py",
+    "gateway/rate.py", "gateway/origin.py", "push/rules.py", "push/encryption.py", "privacy/request_rules.py", "privacy/proof.py",
 )  # fmt: skip
 IO = ("aiohttp", "asyncio", "redis", "sqlalchemy", "socket", "time", "random", "secrets", "os", "pathlib", "subprocess")
 
@@ -68,7 +68,7 @@ def test_services_do_not_know_the_gateway_but_for_what_a_request_is():
 
 def test_only_app_wires():
     for path in modules("signaling"):
-        if path.name not in ("cli.py", "app.py"):
+        if path.name not in ("cli.py", "operator_cli.py", "app.py"):
             assert not any(within(n, "signaling.app") for n in imports(path)), path
 
 

@@ -1,0 +1,209 @@
+"""Written requests over a real hub (P24): identity, four eyes, the trail; and the same on the command line."""
+
+import asyncio
+import io
+import json
+import zipfile
+
+import pytest
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import DBAPIError
+
+from signaling.operators.audit import AuditTrail, broken_at
+from signaling.operators.service import Operator, OperatorError, Operators
+from signaling.privacy.request_rules import Evidence, Kind, State
+from signaling.storage.tables import AUDIT_YEARS, accounts, audit_log, rights_requests
+from signaling.wire.errors import ErrorCode
+from signaling.wire.rest import Channel
+from tests.integration.hub_fixture import register
+from tests.integration.test_client_calls import ALICE, BOB
+from tests.integration.test_erasure_bytes import Codes
+from tests.integration.test_erasure_bytes import register as register_at
+from tests.integration.test_rest_account import code_of
+from tests.integration.test_serve import ROOT, kloudtalk, ready
+
+ADA, BEA = Operator("ada"), Operator("bea")
+
+
+async def refused(work, match: str) -> None:
+    with pytest.raises(OperatorError, match=match):
+        await work
+
+
+async def verified(hub, kind: Kind) -> str:
+    requests = hub.hub.requests
+    request = (await requests.open(ADA, kind, phone=ALICE)).id
+    await requests.send_code(ADA, request, Channel.PHONE)
+    view = await requests.verify_code(ADA, request, hub.codes[ALICE])
+    assert (view.state, view.evidence, view.verified_by) == (State.VERIFIED, Evidence.CODE, "ada")
+    return request
+
+
+async def never(_archive: bytes) -> None:
+    raise AssertionError
+
+
+async def actions(hub) -> list[tuple[str, str]]:
+    entries = await hub.hub.audit.read()
+    assert broken_at(entries) is None
+    return [(entry.operator, entry.action) for entry in entries]
+
+
+async def test_an_erasure_needs_the_code_and_another_operator_and_is_then_done_by_the_hub(hub):
+    async with await register(hub, ALICE) as alice:
+        requests = hub.hub.requests
+        request = (await requests.open(ADA, Kind.ERASURE, email=f"USER{ALICE[1:]}@kloudtalk.dev")).id
+        await refused(requests.verify_code(ADA, request, "000000"), "no code")
+        await requests.send_code(ADA, request, Channel.EMAIL)
+        await refused(requests.send_code(ADA, request, Channel.EMAIL), "moment ago")
+        right = hub.codes[f"user{ALICE[1:]}@kloudtalk.dev"]
+        wrong = "000000" if right != "000000" else "000001"
+        await refused(requests.verify_code(ADA, request, wrong), "does not match")
+        await refused(requests.confirm(BEA, request), "verified")
+        await requests.verify_code(ADA, request, right)
+        await refused(requests.confirm(ADA, request), "another operator")
+        await refused(requests.fulfil(ADA, request, never), "confirmed")
+        await requests.confirm(BEA, request)
+        assert (await requests.fulfil(ADA, request, never)).state is State.FULFILLED
+        await hub.hub.erasure.settle_all()
+        async with asyncio.timeout(10):
+            await alice.revoked.wait()
+        async with hub.hub.database.begin() as connection:
+            assert (await connection.execute(select(accounts))).all() == []
+            kept = (await connection.execute(select(rights_requests))).one()
+        assert kept.account is None
+        assert await actions(hub) == [
+            ("ada", "request_opened"), ("ada", "code_sent"), ("ada", "code_wrong"), ("ada", "verified_by_code"),
+            ("bea", "confirmed"), ("ada", "fulfilled"),
+        ]  # fmt: skip
+        for entry in await hub.hub.audit.read():
+            assert not any(data in repr(entry) for data in (ALICE, "kloudtalk.dev", alice.profile.account))
+
+
+async def test_five_wrong_codes_spend_it(hub):
+    async with await register(hub, ALICE):
+        requests = hub.hub.requests
+        request = (await requests.open(ADA, Kind.ACCESS, phone=ALICE)).id
+        await requests.send_code(ADA, request, Channel.PHONE)
+        wrong = "000000" if hub.codes[ALICE] != "000000" else "000001"
+        for _ in range(5):
+            await refused(requests.verify_code(ADA, request, wrong), ".")
+        await refused(requests.verify_code(ADA, request, hub.codes[ALICE]), "wrong tries")
+
+
+async def test_an_access_request_gives_the_archive_and_ends(hub):
+    async with await register(hub, ALICE), await register(hub, BOB):
+        request = await verified(hub, Kind.ACCESS)
+        await hub.hub.requests.confirm(BEA, request)
+        got: list[bytes] = []
+
+        async def take(archive: bytes) -> None:
+            got.append(archive)
+
+        await hub.hub.requests.fulfil(BEA, request, take)
+        content = json.loads(zipfile.ZipFile(io.BytesIO(got[0])).read("export.json"))
+        assert content["account"]["phone"] == ALICE
+        assert BOB not in json.dumps(content)
+        assert [r["state"] for r in content["rights_requests"]] == ["confirmed"]
+        await refused(hub.hub.requests.fulfil(BEA, request, never), "fulfilled")
+        await refused(hub.hub.requests.reject(BEA, request), "already")
+
+
+async def test_a_restriction_on_request_and_its_end(hub):
+    async with await register(hub, ALICE) as alice:
+        for kind, code in ((Kind.RESTRICTION, ErrorCode.RESTRICTED), (Kind.RELEASE, None)):
+            request = (await hub.hub.requests.open(ADA, kind, phone=ALICE)).id
+            await hub.hub.requests.verify_document(ADA, request, Evidence.IN_PERSON)
+            await hub.hub.requests.confirm(BEA, request)
+            await hub.hub.requests.fulfil(ADA, request, never)
+            await hub.hub.erasure.settle_all()
+            if code is None:
+                assert await alice.history() == []
+            else:
+                assert await code_of(alice.history()) is code
+
+
+async def test_nobody_of_that_number_and_a_request_whose_account_went(hub):
+    await refused(hub.hub.requests.open(ADA, Kind.ACCESS, phone=BOB), "no account")
+    await refused(hub.hub.requests.open(ADA, Kind.ACCESS, phone="12"), "number")
+    assert await actions(hub) == [("ada", "nothing_found")]
+    async with await register(hub, ALICE) as alice:
+        request = await verified(hub, Kind.ERASURE)
+        await alice.delete_account()
+        await refused(hub.hub.requests.confirm(BEA, request), "gone")
+        assert (await hub.hub.requests.reject(BEA, request)).state is State.REJECTED
+        assert [view.state for view in await hub.hub.requests.list()] == [State.REJECTED]
+
+
+async def test_the_trail_can_be_added_to_and_nothing_else(database, clock):
+    trail = AuditTrail(database, clock=clock)
+    names = Operators(database=database, audit=trail, clock=clock)
+    secrets = {name: await names.add(name) for name in ("ada", "bea")}
+    for statement in (update(audit_log).values(operator="eve"), delete(audit_log)):
+        with pytest.raises(DBAPIError, match="append-only"):
+            async with database.begin() as connection:
+                await connection.execute(statement)
+    assert broken_at(await trail.read()) is None
+    async with database.begin() as connection:  # after three years an entry may go
+        old = int((1_600_000_000 - AUDIT_YEARS) * 1000)
+        values = {"operator": "ada", "action": "x", "subject": "", "before": "", "digest": ""}
+        await connection.execute(insert(audit_log).values(at=old, **values))
+        await connection.execute(delete(audit_log).where(audit_log.c.at == old))
+    assert await names.authenticate("ada", secrets["ada"] + "\n") == Operator("ada")
+    for name, secret in (("ada", secrets["bea"]), ("eve", ""), ("ada", "")):
+        await refused(names.authenticate(name, secret), "belong")
+    await names.remove("bea")
+    await refused(names.authenticate("bea", secrets["bea"]), "belong")
+    await refused(names.remove("bea"), "no such")
+    await refused(names.add("bea"), "twice")
+    await refused(names.add("Ada Lovelace"), "small letters")
+    assert await names.list() == ["ada"]
+
+
+async def command(folder, *arguments: str, secret: str = "") -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        str(ROOT / ".venv/bin/kloudtalk"), *arguments, "--data-dir", str(folder), cwd=folder.parent,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        said, _ = await process.communicate(secret.encode())
+    return process.returncode, said.decode()
+
+
+async def test_the_command_line_does_it_beside_a_running_service(tmp_path):
+    folder = tmp_path / "d"
+    async with kloudtalk("serve", "--port", "0", "--data-dir", str(folder)) as process:
+        url = await ready(process)
+        codes = Codes(process)
+        from contextlib import AsyncExitStack
+
+        async with AsyncExitStack() as stack:
+            anne = await register_at(url, ALICE, codes, stack)
+            secrets = {}
+            for name in ("ada", "bea"):
+                status, said = await command(folder, "operator", "add", name)
+                assert status == 0
+                secrets[name] = said.split()[0]
+            status, said = await command(folder, "request", "open", "erasure", "--phone", ALICE, "--as", "ada", secret="wrong")
+            assert (status, "belong" in said) == (1, True)
+            status, said = await command(
+                folder, "request", "open", "erasure", "--phone", ALICE, "--as", "ada", secret=secrets["ada"]
+            )
+            assert status == 0, said
+            request = said.split()[1]
+            for who, arguments in (
+                ("ada", ("verify", request, "--document", "identity_document")),
+                ("bea", ("confirm", request)),
+                ("ada", ("fulfil", request)),
+            ):
+                status, said = await command(folder, "request", *arguments, "--as", who, secret=secrets[who])
+                assert status == 0, said
+            async with asyncio.timeout(20):
+                await anne.revoked.wait()
+            status, said = await command(folder, "operator", "audit")
+            assert status == 0
+            assert "fulfilled" in said
+            assert "7 entries, whole" not in said  # two operators added, four steps
+            assert "6 entries, whole" in said
+    status, said = await command(tmp_path / "nowhere", "operator", "list")
+    assert (status, "not the folder" in said) == (1, True)
