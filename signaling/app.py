@@ -58,6 +58,7 @@ from signaling.operators.service import Operators
 from signaling.presence.bus import RedisBus
 from signaling.presence.service import PresenceService
 from signaling.presence.store import PresenceStore
+from signaling.privacy.aggregates import AggregateService
 from signaling.privacy.consents import ConsentService
 from signaling.privacy.erasure import Erasure, Step
 from signaling.privacy.export import Exporter, Live
@@ -387,6 +388,7 @@ class Hub:
         self.requests = RequestService(
             database=database, audit=self.audit, owed=owed, exporter=exporter, delivery=self.delivery, pepper=pepper
         )
+        self.aggregates = AggregateService(database=database, audit=self.audit)
         rights = Rights(
             exporter=exporter,
             erasure=self.erasure,

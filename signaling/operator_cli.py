@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec import Struct
 
 from signaling.operators.audit import broken_at
@@ -58,6 +59,7 @@ def add_commands(commands: Any, common: Callable[[argparse.ArgumentParser], None
     command("operator", "add", "add an operator and print the secret, once", (("name",), {}), by=False)
     command("operator", "remove", "remove an operator", (("name",), {}), by=False)
     command("operator", "list", "list operators", by=False)
+    command("operator", "aggregates", "print the counts that may be given to partners (P25)")
     command("operator", "audit", "print the audit trail and check that it is whole", by=False)
     command(
         "request",
@@ -94,7 +96,7 @@ async def run(settings: Settings, options: argparse.Namespace) -> None:
 
     hub = make_hub(embedded_stores(settings))
     try:
-        if options.command == "operator":
+        if options.command == "operator" and options.action in _OPERATOR:
             await _OPERATOR[options.action](hub, options)
             return
         operator = await hub.operators.authenticate(options.operator, _secret())
@@ -212,7 +214,12 @@ async def _list_requests(hub: "Hub", _operator: Operator, _options: argparse.Nam
         print(f"{view.id}  {when(view.opened_at)}  {view.kind:12} {view.state:10} {view.opened_by}")
 
 
+async def _aggregates(hub: "Hub", operator: Operator, _options: argparse.Namespace) -> None:
+    print(msgspec.json.encode(await hub.aggregates.read(operator)).decode())
+
+
 _ACTIONS: dict[str, dict[str, Action]] = {
+    "operator": {"aggregates": _aggregates},
     "request": {
         "open": _open,
         "send-code": _send_code,

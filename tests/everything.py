@@ -1,16 +1,38 @@
 """Uses every feature there is, so that what must be exported, erased or counted has been there. New features add themselves here."""
 
 import asyncio
+import io
 from contextlib import AsyncExitStack
+
+from PIL import Image
 
 from signaling.client.client import Client
 from signaling.client.media import ToneTrack
-from signaling.wire.rest import ChangeObjection, ChangeSettings, Interest, LastSeenRule, LastSeenTo, StartRegistration
+from signaling.wire.rest import (
+    ChangeObjection,
+    ChangeProfile,
+    ChangeSettings,
+    DeviceInfo,
+    Interest,
+    LastSeenRule,
+    LastSeenTo,
+    Purpose,
+    StartRegistration,
+)
 
 NAMES = ("Walpurga Zwiebelfisch", "Balthasar Querkopf")
 """Names that each has for the other."""
+TEXTS = ("Schneewittchens Schwester", "Im Turm, bitte klopfen", "Eierkocher 3000")
+"""The first's name, about text and the model of the device."""
 STRANGER = "+4915199990001"
 """In both phonebooks, and no user."""
+
+
+def some_picture() -> bytes:
+    """A picture that is like no other."""
+    file = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(file, "PNG")
+    return file.getvalue()
 
 
 async def use_everything(one: Client, other: Client, url: str, stack: AsyncExitStack) -> Client:
@@ -29,6 +51,10 @@ async def use_everything(one: Client, other: Client, url: str, stack: AsyncExitS
     await one._ask("blocks.add", session=True, account=account)
     await one._ask("blocks.remove", session=True, account=account)
     await one._ask("objections.change", ChangeObjection(True), session=True, interest=Interest.STATISTICS)
+    await one.change_profile(ChangeProfile(name=TEXTS[0], about=TEXTS[1]))
+    await one.set_picture(some_picture())
+    await one.allow(Purpose.DEVICE_DETAILS)
+    await one.describe_device(DeviceInfo(model=TEXTS[2]))
     call = await one.call(account, track=ToneTrack(440))
     async with asyncio.timeout(10):
         await (await other.incoming.get()).decline()

@@ -10,7 +10,7 @@ def handlers(service: ContactService) -> Handlers:
     """Handlers by endpoint id."""
 
     async def evaluate(r: RestRequest) -> Struct:
-        return await service.evaluate(r.session.account, r.body.blinded)
+        return await service.evaluate(r.session.account, r.session.phone, r.body.blinded)
 
     async def change(r: RestRequest) -> Struct:
         return await service.change(r.session.account, r.body)

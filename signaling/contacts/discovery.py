@@ -1,6 +1,8 @@
 """The hub's client of the key-holder."""
 
 import asyncio
+import hashlib
+import hmac
 import secrets
 from collections.abc import Callable
 
@@ -25,6 +27,7 @@ class Discovery:
     def __init__(self, *, url: str, secret: str, token_bytes: Callable[[int], bytes] = secrets.token_bytes) -> None:
         self._path = url.removeprefix("unix:") if url.startswith("unix:") else None
         self._base = "http://keyholder" if self._path else url.rstrip("/")
+        self._secret = secret.encode()
         self._headers = {"Authorization": f"Bearer {secret}"}
         self._token_bytes = token_bytes
         self._session: aiohttp.ClientSession | None = None
@@ -37,10 +40,17 @@ class Discovery:
             )
         return self._session
 
-    async def evaluate(self, account: str, blinded: list[str]) -> Evaluated:
-        """Evaluate a user's blinded elements. Raises ``Refused`` (``invalid``, ``budget_spent``, ``unavailable``)."""
-        answer = await self._ask(EvaluateRequest(account, blinded))
+    async def evaluate(self, phone: str, blinded: list[str]) -> Evaluated:
+        """Evaluate a user's blinded elements, on the budget of the user's number: who deletes an account and registers again has no new one.
+
+        The key-holder sees a keyed hash of the number. Raises ``Refused`` (``invalid``, ``budget_spent``, ``unavailable``).
+        """
+        answer = await self._ask(EvaluateRequest(self._holder(phone), blinded))
         return Evaluated(evaluated=answer.elements, remaining=answer.remaining)
+
+    def _holder(self, phone: str) -> str:
+        digest = hmac.digest(self._secret, b"kloudtalk/v1 discovery budget\0" + phone.encode(), hashlib.sha256)
+        return base64url.encode(digest[:16])
 
     async def token_of(self, e164: str) -> str:
         """The discovery token of a number that its holder has proven. The number is blinded: the key-holder does not see it."""

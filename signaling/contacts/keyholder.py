@@ -1,7 +1,7 @@
 """The key-holder: a process of its own that alone has the discovery key. It evaluates blinded points and sees no number (P08).
 
 HTTP over a unix socket (or a host and port in a private network): ``POST /evaluate`` with ``{"account", "elements"}``, authenticated by
-a secret shared with the hubs. Each account has a budget (a token bucket), so that a stolen account cannot try every number there is.
+a secret shared with the hubs. Each user's number has a budget (a token bucket), so that a stolen account cannot try every number there is.
 """
 
 import asyncio
@@ -30,14 +30,16 @@ from signaling.wire.rest import MAX_EVALUATIONS
 log = logging.getLogger(__name__)
 
 _ACCOUNTS: Final = 200_000
-"""Budgets remembered; the one used longest ago is forgotten first."""
+"""Budgets remembered; the one used longest ago is forgotten first, and any that is full again."""
 _DAY: Final = 86_400.0
 
 
 class EvaluateRequest(Struct, frozen=True):
-    """What a hub asks. ``account`` is empty for the hub's own evaluation of a registrant's proven number, which costs no budget."""
+    """What a hub asks. ``holder`` names a budget: a keyed hash of the asking user's number. It is empty for the hub's own evaluation of a
+    registrant's proven number, which costs none.
+    """
 
-    account: Annotated[str, Meta(max_length=22)]
+    holder: Annotated[str, Meta(max_length=22)]
     elements: Annotated[list[Element], Meta(min_length=1, max_length=MAX_EVALUATIONS)]
 
 
@@ -63,20 +65,28 @@ class KeyHolder:
         """Evaluate, or say when the budget allows it. Raises ``oprf.InvalidElement``; what is refused costs nothing."""
         elements = [base64url.decode(element) for element in request.elements]
         remaining = self._budget
-        if request.account:
+        if request.holder:
             now = self._clock()
-            bucket = self._buckets.get(request.account)
+            bucket = self._buckets.get(request.holder)
             if bucket is None:
-                bucket = self._buckets[request.account] = TokenBucket.full(self._budget, self._rate, now)
-                if len(self._buckets) > _ACCOUNTS:
-                    self._buckets.popitem(last=False)
+                self._forget(now)
+                bucket = self._buckets[request.holder] = TokenBucket.full(self._budget, self._rate, now)
             else:
-                self._buckets.move_to_end(request.account)
+                self._buckets.move_to_end(request.holder)
             wait = bucket.take(now, len(elements))
             remaining = int(bucket.level)
             if wait:
                 return EvaluateAnswer([], remaining, wait)
         return EvaluateAnswer([base64url.encode(oprf.blind_evaluate(self._key, e)) for e in elements], remaining)
+
+    def _forget(self, now: float) -> None:
+        """Forget budgets that have refilled: they are as one that was never used, so none is remembered for longer than it says anything."""
+        while self._buckets:
+            holder, oldest = next(iter(self._buckets.items()))
+            refilled = oldest.level + (now - oldest.at) * self._rate >= self._budget
+            if not refilled and len(self._buckets) < _ACCOUNTS:
+                break
+            del self._buckets[holder]
 
 
 def load_or_make_key(path: Path) -> bytes:

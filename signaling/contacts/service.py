@@ -69,10 +69,10 @@ class ContactService:
 
     # --- the address book ------------------------------------------------------------------------------------------------
 
-    async def evaluate(self, account: str, blinded: list[str]) -> Evaluated:
-        """Have blinded numbers evaluated by the key-holder."""
+    async def evaluate(self, account: str, phone: str, blinded: list[str]) -> Evaluated:
+        """Have blinded numbers evaluated by the key-holder, on the budget of the account's own number (E.164)."""
         await self._require_consent(account)
-        return await self._discovery.evaluate(account, blinded)
+        return await self._discovery.evaluate(phone, blinded)
 
     async def change(self, account: str, body: ChangeContacts) -> ContactsChange:
         """Apply changes of the book; answers which of the added entries are accounts."""

@@ -64,8 +64,8 @@ class World:
     async def settle(self, account: str) -> None:
         await self.owed.settle(account, What.ADDRESS_BOOK, lambda owed: self.contacts.erase_book(owed.account, known=owed.known))
 
-    async def evaluate(self, account, blinded):
-        self.asked.append(account)
+    async def evaluate(self, phone, blinded):
+        self.asked.append(phone)
 
     async def account(self, account: str) -> None:
         async with self.database.begin() as connection:
@@ -105,12 +105,12 @@ async def refusal(work) -> ErrorCode:
 
 async def test_nothing_is_uploaded_or_evaluated_without_consent(world):
     assert await refusal(world.upload(ANN, "B")) is ErrorCode.CONSENT_REQUIRED
-    assert await refusal(world.contacts.evaluate(ANN, ["x"])) is ErrorCode.CONSENT_REQUIRED
+    assert await refusal(world.contacts.evaluate(ANN, "+4930", ["x"])) is ErrorCode.CONSENT_REQUIRED
     assert await world.redis.keys("*") == []
     assert world.asked == []
     await world.consent(ANN)
-    await world.contacts.evaluate(ANN, ["x"])
-    assert world.asked == [ANN]
+    await world.contacts.evaluate(ANN, "+4930", ["x"])
+    assert world.asked == ["+4930"]
 
 
 async def test_uploads_are_changes_and_answer_with_matches(world):

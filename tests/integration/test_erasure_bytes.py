@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from signaling.client.client import Client
 from signaling.storage.embedded import EmbeddedValkey
 from signaling.wire.rest import Channel
-from tests.everything import NAMES, use_everything
+from tests.everything import NAMES, TEXTS, use_everything
 from tests.integration.test_serve import children_of, kloudtalk, ready
 from tests.personal_data import Person, in_memory, in_redis, on_disk
 
@@ -72,7 +72,7 @@ async def test_nothing_of_a_person_is_left_on_disk_in_redis_or_in_the_store_s_me
         codes = Codes(process)
         anne, bert = await register(url, ANNE, codes, stack), await register(url, BERT, codes, stack)
         second = await use_everything(anne, bert, url, stack)
-        texts = [f"user{ANNE[1:]}@kloudtalk.dev", second.profile.device, second.profile.token, "Wanduhr im Flur", *NAMES]
+        texts = [f"user{ANNE[1:]}@kloudtalk.dev", second.profile.device, second.profile.token, "Wanduhr im Flur", *NAMES, *TEXTS]
         anne_is = Person.of(anne, *texts)
         live, books = (EmbeddedValkey(folder / name, persistent=False).url for name in ("valkey", "address-book"))
         entries = [entry.entry for entry in (await anne._ask("contacts.get", session=True)).entries]

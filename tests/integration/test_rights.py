@@ -1,6 +1,7 @@
 """Access, erasure, restriction, objection (P22, P23), and who tries them for somebody else (P26)."""
 
 import asyncio
+import hashlib
 import io
 import json
 import zipfile
@@ -44,7 +45,9 @@ async def test_the_export_has_all_of_mine_and_nothing_of_others_and_fits_its_sch
         assert content["account"]["email"] == f"user{ALICE[1:]}@kloudtalk.dev"
         assert {d["id"] for d in content["devices"]} == {alice.profile.device, second.profile.device}
         assert {d["name"] for d in content["devices"]} == {"a test's device", "Wanduhr im Flur"}
-        assert [c["granted"] for c in content["consents"]] == [True]
+        assert {c["purpose"] for c in content["consents"] if c["granted"]} == {"phonebook", "device_details"}
+        (picture,) = [name for name in file.namelist() if name.startswith("media/")]
+        assert hashlib.sha256(file.read(picture)).hexdigest() in json.dumps(content)
         assert [b["blocked"] for b in content["blocks"]] == [bob.profile.account]
         assert [c["peer"] for c in content["call_records"]] == [bob.profile.account]
         assert [e.get("account") for e in content["address_book"]["entries"]].count(bob.profile.account) == 1
