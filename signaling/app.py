@@ -211,6 +211,12 @@ class Events:
         """Something else that decides who may see an account's presence changed."""
         self._surely(lambda: self.presence.rules_changed(account))
 
+    def sessions_changed(self, devices: Sequence[str]) -> None:
+        """Devices whose sessions are old come back."""
+        for device in devices:
+            self.sessions.forget(device)
+            self.sockets.end(device, CloseCode.GOING_AWAY)
+
     def profile_changed(self, account: str) -> None:
         """Contacts who may see the profile, and the account's own devices, fetch it again."""
 
@@ -225,9 +231,7 @@ class Events:
 
     def number_changed(self, account: str, devices: Sequence[str], old_token: str, new_token: str) -> None:
         """Who has the old number sees the match go, who has the new one sees it come; the account's devices come back with the new number."""
-        for device in devices:
-            self.sessions.forget(device)
-            self.sockets.end(device, CloseCode.GOING_AWAY)
+        self.sessions_changed(devices)
         self.calls.invalidate(account)
         self.presence_rules_changed(account)
 
@@ -289,7 +293,7 @@ class Hub:
         self.delivery = delivery if delivery is not None else make_delivery(settings)
 
         events = self.events = Events()
-        sessions = events.sessions = Sessions(database)
+        sessions = events.sessions = Sessions(database, settings.policy_version)
         directory = events.directory = Directory(database)
         self.discovery = Discovery(url=settings.keyholder_url, secret=settings.keyholder_secret)
         store = ContactStore(book_redis)
@@ -376,7 +380,12 @@ class Hub:
                 "files": self._scrub,
             },
         )
-        profile = ProfileService(database=database, events=events, presence_changed=events.presence_changed)
+        profile = ProfileService(
+            database=database,
+            events=events,
+            policy_version=settings.policy_version,
+            presence_changed=events.presence_changed,
+        )
         exporter = Exporter(
             database=database,
             server_name=settings.server_name,

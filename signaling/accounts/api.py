@@ -21,6 +21,9 @@ def profile_handlers(
         await profiles.change(r.session, r.body)
         return await account.get(r.session)
 
+    async def acknowledge(r: RestRequest) -> Struct:
+        return await account.acknowledge_policy(r.session, r.body.version)
+
     async def set_picture(r: RestRequest) -> Struct:
         await profiles.set_picture(r.session, r.body)
         return await account.get(r.session)
@@ -46,6 +49,7 @@ def profile_handlers(
 
     return {
         "profile.change": change,
+        "policy.acknowledge": acknowledge,
         "profile.set_picture": set_picture,
         "profile.remove_picture": remove_picture,
         "profile.list": list_profiles,

@@ -19,6 +19,9 @@ class AccountEvents(Protocol):
     def settings_changed(self, account: str) -> None:
         """``who_can_call`` changed."""
 
+    def sessions_changed(self, devices: Sequence[str]) -> None:
+        """What the hub remembers of these devices' sessions is old: they come back and are read anew."""
+
     def profile_changed(self, account: str) -> None:
         """Name, about text or picture changed: those who may see them are told."""
 

@@ -11,7 +11,7 @@ from signaling.accounts.events import AccountEvents
 from signaling.accounts.profile_rules import country_of
 from signaling.gateway.request import Session
 from signaling.storage.sql import Database
-from signaling.storage.tables import accounts, pictures, presence_exceptions
+from signaling.storage.tables import accounts, devices, pictures, presence_exceptions
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.rest import Account, ChangeSettings, LastSeenRule, LastSeenTo, OnlineRule, OnlineTo, WhoCanCall
 
@@ -20,12 +20,16 @@ class ProfileService:
     """One user's own account.
 
     Args:
+        policy_version: the version in force.
         presence_changed: called after who may see online or last seen was changed; the answer waits for it.
     """
 
-    def __init__(self, *, database: Database, events: AccountEvents, presence_changed: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self, *, database: Database, events: AccountEvents, policy_version: str, presence_changed: Callable[[str], Awaitable[None]]
+    ) -> None:
         self._database = database
         self._events = events
+        self._policy_version = policy_version
         self._presence_changed = presence_changed
 
     async def get(self, session: Session) -> Account:
@@ -54,6 +58,21 @@ class ProfileService:
             about_changed_at=UNSET if row.about_changed_at is None else row.about_changed_at,
             picture_changed_at=UNSET if row.picture_changed_at is None else row.picture_changed_at,
         )
+
+    async def acknowledge_policy(self, session: Session, version: str) -> Account:
+        """The user acknowledges the policy in force (P04); every device of the account goes on. Another version is refused."""
+        if version != self._policy_version:
+            raise Refused(ErrorCode.POLICY_NOT_ACKNOWLEDGED)
+        async with self._database.begin() as connection:
+            mine = accounts.c.id == session.account
+            changed = await connection.execute(
+                update(accounts).where(mine, accounts.c.policy_version != version).values(policy_version=version)
+            )
+            rows = await connection.execute(select(devices.c.id).where(devices.c.account == session.account))
+            ids = [row.id for row in rows]
+        if changed.rowcount:
+            self._events.sessions_changed(ids)
+        return await self.get(session)
 
     async def change_settings(self, session: Session, body: ChangeSettings) -> Account:
         """Change settings; they hold at once."""

@@ -24,8 +24,9 @@ def hash_token(token: str) -> bytes:
 class Sessions:
     """Authenticates tokens. ``forget`` must be called when a device is removed, or its account frozen or unfrozen."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, policy_version: str | None = None) -> None:
         self._database = database
+        self._policy_version = policy_version
         self._cache: OrderedDict[bytes, Session] = OrderedDict()
         self._by_device: dict[str, bytes] = {}
         self._generation = 0
@@ -39,7 +40,14 @@ class Sessions:
             return session
         generation = self._generation
         query = (
-            select(devices.c.id, devices.c.account, devices.c.certificate, accounts.c.phone, accounts.c.restricted_at)
+            select(
+                devices.c.id,
+                devices.c.account,
+                devices.c.certificate,
+                accounts.c.phone,
+                accounts.c.restricted_at,
+                accounts.c.policy_version,
+            )
             .join(accounts, accounts.c.id == devices.c.account)
             .where(devices.c.token_hash == digest)
         )
@@ -48,8 +56,17 @@ class Sessions:
         if row is None:
             return None
         certificate = msgspec.json.decode(row.certificate, type=DeviceCertificate)
-        session = Session(row.account, row.id, row.phone, certificate, row.restricted_at is not None)
-        if generation == self._generation:  # a device removed while we were reading must not come back by the cache
+        session = Session(
+            account=row.account,
+            device=row.id,
+            phone=row.phone,
+            certificate=certificate,
+            restricted=row.restricted_at is not None,
+            acknowledged=self._policy_version in (None, row.policy_version),
+        )
+        # a device removed while we were reading must not come back by the cache; and who has not acknowledged the policy is not
+        # remembered: when they have, every hub must know at once
+        if generation == self._generation and session.acknowledged:
             self._cache[digest] = session
             self._by_device[session.device] = digest
             if len(self._cache) > _CACHE:

@@ -67,6 +67,7 @@ from signaling.wire.messages import (
 from signaling.wire.rest import (
     MAX_EVALUATIONS,
     Account,
+    AcknowledgePolicy,
     ApproveLink,
     AskProfiles,
     CallRecord,
@@ -187,6 +188,8 @@ class Client:
         """Accounts of contacts, by discovery token, as the hub told."""
         self.presences: dict[str, Presence] = {}
         """What the hub shows of the accounts that are watched, by account."""
+        self.policy_wanted = False
+        """The policy in force was not acknowledged yet (P04): show it to the user, then ``acknowledge_policy``."""
         self.revoked = asyncio.Event()
         """Set when the hub does not know this device's session any more."""
         self._news = asyncio.Condition()
@@ -445,6 +448,11 @@ class Client:
         account: Account = await self._ask("account.get", session=True)
         return account
 
+    async def acknowledge_policy(self, version: str) -> Account:
+        """The user has read this version of the policy. The connection is made anew then. Raises ``ClientError``."""
+        account: Account = await self._ask("policy.acknowledge", AcknowledgePolicy(version), session=True)
+        return account
+
     async def change_profile(self, change: ChangeProfile) -> Account:
         """Change name and about text. Raises ``ClientError``."""
         account: Account = await self._ask("profile.change", change, session=True)
@@ -614,9 +622,10 @@ class Client:
     async def _take(self, message: ServerMessage) -> None:
         match message:
             case Sync():
-                if self._watched:
-                    await self._request(PresenceWatch, accounts=self._watched)
+                self.policy_wanted = message.policy_wanted
                 await self._sync(message)
+                if self._watched and not self.policy_wanted:
+                    await self._request(PresenceWatch, accounts=self._watched)
             case PresenceChanged():
                 async with self._news:
                     self.presences |= {seen.account: seen for seen in message.presences if seen.account in self._watched}

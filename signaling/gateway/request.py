@@ -18,6 +18,8 @@ class Session(Struct, frozen=True):
     certificate: DeviceCertificate
     restricted: bool = False
     """The account is frozen: see ``privacy/restriction.py``."""
+    acknowledged: bool = True
+    """The account has acknowledged the policy in force (P04)."""
 
 
 class RestRequest(Struct, frozen=True):

@@ -145,6 +145,8 @@ class RestGateway:
                         raise Refused(ErrorCode.UNAUTHENTICATED)
                     if session.restricted and not endpoint.when_restricted:
                         raise Refused(ErrorCode.RESTRICTED)
+                    if not session.acknowledged and not endpoint.when_unacknowledged:
+                        raise Refused(ErrorCode.POLICY_NOT_ACKNOWLEDGED)
             for name, pattern in path_patterns.items():
                 if not pattern.match(request.match_info[name]):
                     raise Refused(ErrorCode.NOT_FOUND)

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.accounts.sessions import Sessions
+from signaling.gateway.policy import check_acknowledged
 from signaling.gateway.rate import TokenBucket
 from signaling.gateway.request import Session
 from signaling.gateway.rest import RestGateway, error_response, frames_only
@@ -320,7 +321,15 @@ class SocketGateway:
         except Refused:
             connection.close(WSCloseCode.TRY_AGAIN_LATER)
             return False
-        return connection.send(Sync(account=session.account, device=session.device, calls=calls, contacts_wanted=wanted))
+        return connection.send(
+            Sync(
+                account=session.account,
+                device=session.device,
+                calls=calls,
+                contacts_wanted=wanted,
+                policy_wanted=not session.acknowledged,
+            )
+        )
 
     async def _receive(self, connection: Connection, ws: web.WebSocketResponse) -> None:
         session, send, submit, clock = connection.session, connection.send, self._calls.submit, self._clock
@@ -349,6 +358,7 @@ class SocketGateway:
                 send(Ok(re=message.id))
             else:
                 try:
+                    check_acknowledged(session, message)
                     if isinstance(message, PresenceWatch):
                         self._presence.submit(session, message, send)
                     else:

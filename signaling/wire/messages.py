@@ -273,6 +273,8 @@ class Sync(Message, frozen=True, tag="sync"):
     calls: list[CallView]
     contacts_wanted: bool
     """True when the user gave the consent but the live store holds no address book (it has no backup, P07): upload again."""
+    policy_wanted: bool = False
+    """True when the policy in force was not acknowledged yet (P04): until then no call is placed or taken; those in progress go on."""
 
 
 class CallIncoming(Message, frozen=True, tag="call.incoming"):

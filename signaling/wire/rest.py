@@ -87,6 +87,12 @@ class ServerInfo(Struct, frozen=True):
     purposes: list[PurposeText]
 
 
+class AcknowledgePolicy(Struct, frozen=True):
+    """The user has read this version of the policy."""
+
+    version: Annotated[str, Meta(min_length=1, max_length=32)]
+
+
 class Policy(Struct, frozen=True):
     """The privacy policy in force (P04)."""
 
@@ -733,6 +739,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     query: tuple[Query, ...] = ()
     download: str | None = None
     """Media type, when the answer is a file rather than a Struct."""
+    when_unacknowledged: bool = False
+    """Works while the account has not acknowledged the policy in force (P04): rights, withdrawals, and what a call in progress needs."""
     when_restricted: bool = False
     """Whether an account that is frozen may do this (P23)."""
 
@@ -743,6 +751,16 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(id="server.info", method="GET", path="/v1/server", summary="What this server is", auth=Auth.NONE, answer=ServerInfo),
     Endpoint(
         id="server.policy", method="GET", path="/v1/policy", summary="The privacy policy in force", auth=Auth.NONE, answer=Policy
+    ),
+    Endpoint(
+        id="policy.acknowledge",
+        method="PUT",
+        path="/v1/policy/acknowledgement",
+        summary="Acknowledge the policy in force, for an account that acknowledged an older version (P04)",
+        body=AcknowledgePolicy,
+        answer=Account,
+        errors=(_E.POLICY_NOT_ACKNOWLEDGED,),
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="registration.start",
@@ -801,6 +819,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="The user's own account",
         answer=Account,
         when_restricted=True,
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="account.export",
@@ -811,6 +830,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         download="application/zip",
         errors=(_E.PROOF_INVALID,),
         when_restricted=True,
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="account.delete",
@@ -820,6 +840,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=Proof,
         errors=(_E.PROOF_INVALID,),
         when_restricted=True,
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="account.restrict",
@@ -830,6 +851,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         answer=Account,
         errors=(_E.PROOF_INVALID,),
         when_restricted=True,
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="objections.list",
@@ -838,6 +860,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="What is done without consent, and whether the user objects",
         answer=Objections,
         when_restricted=True,
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="objections.change",
@@ -848,6 +871,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         answer=Objection,
         errors=(_E.NOT_FOUND,),
         when_restricted=True,
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="settings.change",
@@ -925,13 +949,21 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=DeviceInfo,
         errors=(_E.CONSENT_REQUIRED,),
     ),
-    Endpoint(id="devices.list", method="GET", path="/v1/devices", summary="The user's own devices", answer=Devices),
+    Endpoint(
+        id="devices.list",
+        method="GET",
+        path="/v1/devices",
+        summary="The user's own devices",
+        answer=Devices,
+        when_unacknowledged=True,
+    ),
     Endpoint(
         id="devices.revoke",
         method="DELETE",
         path="/v1/devices/{device}",
         summary="Remove a device; its session ends at once",
         errors=(_E.NOT_FOUND,),
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="devices.sign_out",
@@ -939,6 +971,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         path="/v1/devices/sign-out",
         summary="Sign out everywhere",
         body=SignOut,
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="devices.of_account",
@@ -947,6 +980,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="Devices of an account that one may call, or is in a call with",
         answer=AccountDevices,
         errors=(_E.NOT_FOUND,),
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="presence.get",
@@ -1006,7 +1040,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="Refuse the new device, or close the link",
         errors=(_E.NOT_FOUND,),
     ),
-    Endpoint(id="consents.list", method="GET", path="/v1/consents", summary="The user's consents", answer=Consents),
+    Endpoint(
+        id="consents.list",
+        method="GET",
+        path="/v1/consents",
+        summary="The user's consents",
+        answer=Consents,
+        when_unacknowledged=True,
+    ),
     Endpoint(
         id="consents.change",
         method="PUT",
@@ -1015,6 +1056,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=ChangeConsent,
         answer=Consent,
         errors=(_E.NOT_FOUND,),
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="discovery.evaluate",
@@ -1040,6 +1082,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         method="DELETE",
         path="/v1/contacts",
         summary="Delete the address book, at once and for good (P07)",
+        when_unacknowledged=True,
     ),
     Endpoint(id="blocks.list", method="GET", path="/v1/blocks", summary="Accounts that the user blocked", answer=Blocks),
     Endpoint(
@@ -1068,7 +1111,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="Delete one call from the user's history",
         errors=(_E.NOT_FOUND,),
     ),
-    Endpoint(id="calls.forget_all", method="DELETE", path="/v1/calls", summary="Delete the user's call history"),
+    Endpoint(
+        id="calls.forget_all", method="DELETE", path="/v1/calls", summary="Delete the user's call history", when_unacknowledged=True
+    ),
     Endpoint(id="push.get", method="GET", path="/v1/push", summary="How this device can be woken, and is", answer=PushState),
     Endpoint(
         id="push.set",
@@ -1078,7 +1123,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=SetPush,
         answer=PushState,
     ),
-    Endpoint(id="push.remove", method="DELETE", path="/v1/push", summary="Do not wake this device any more", when_restricted=True),
+    Endpoint(
+        id="push.remove",
+        method="DELETE",
+        path="/v1/push",
+        summary="Do not wake this device any more",
+        when_unacknowledged=True,
+        when_restricted=True,
+    ),
     Endpoint(
         id="calls.relay",
         method="POST",
@@ -1087,6 +1139,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=JoinRelay,
         answer=RelayLeg,
         errors=(_E.UNKNOWN_CALL, _E.NO_RELAY, _E.NO_RELAY_FREE),
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="calls.relay_quality",
@@ -1095,6 +1148,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="How well the call arrives at its relay, each way",
         answer=RelayQuality,
         errors=(_E.UNKNOWN_CALL, _E.NO_RELAY),
+        when_unacknowledged=True,
     ),
     Endpoint(
         id="ice.servers",
@@ -1103,6 +1157,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="STUN and TURN servers with time-limited credentials",
         answer=IceServers,
         query=(Query("region", r"^[a-z0-9-]{1,16}\Z", "servers of this region, when there are several"),),
+        when_unacknowledged=True,
     ),
 )
 """Every REST operation."""

@@ -25,8 +25,9 @@ class Service:
         self._codes: dict[str, str] = {}
         self._news = asyncio.Condition()
 
-    async def start(self) -> None:
-        """Start it and wait until it serves."""
+    async def start(self, **environment: str) -> None:
+        """Start it, with more settings than before if any are given, and wait until it serves."""
+        self._environment |= environment
         self._process = process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

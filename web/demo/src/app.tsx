@@ -7,7 +7,7 @@ import { Call } from "./views/call";
 import { Contacts, ImportContacts } from "./views/contacts";
 import { History } from "./views/history";
 import { AddDevice, ClaimLink } from "./views/link";
-import { PolicyView } from "./views/policy";
+import { PolicyChanged, PolicyView } from "./views/policy";
 import { Register } from "./views/register";
 import { Settings } from "./views/settings";
 import { Welcome } from "./views/welcome";
@@ -75,7 +75,9 @@ function Outside() {
 }
 
 function Inside() {
+  const { state } = useTalk();
   const [view, detail] = useRoute();
+  if (state.policyWanted && view !== "settings") return <PolicyChanged />;
   if (view === "calls") return <History />;
   if (view === "policy") return <PolicyView back="#/settings" />;
   if (view === "contacts" && detail === "import") return <ImportContacts />;

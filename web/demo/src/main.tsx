@@ -1,8 +1,10 @@
 import { KloudTalkClient, explain, KloudTalkError } from "@kloudtalk/sdk";
 import { render } from "preact";
 import { App } from "./app";
+import { restoreChoices } from "./choices";
 import "./style.css";
 
+restoreChoices();
 const root = document.getElementById("app") as HTMLElement;
 
 /** Two people in two tabs of one browser: `?profile=bob` keeps its own keys. */

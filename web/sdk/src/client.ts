@@ -119,6 +119,13 @@ export class KloudTalkClient extends EventTarget {
     return this.#core.rest.ask<wire.Policy>("GET", "/v1/policy");
   }
 
+  /** The user has read this version of the policy. The server closes the connection, which comes back by itself and fetches everything. */
+  async acknowledgePolicy(version: string): Promise<void> {
+    const answer = await this.#core.ask<wire.Account>("PUT", "/v1/policy/acknowledgement", { version } satisfies wire.AcknowledgePolicy);
+    this.#info = null;
+    this.#core.set({ account: accountState(answer), policyWanted: false });
+  }
+
   // --- registration and linking ---------------------------------------------------------------------------------------------
 
   startRegistration(input: { phone: string; email: string; policyVersion: string }): Promise<void> {
@@ -432,7 +439,7 @@ export class KloudTalkClient extends EventTarget {
     const quietly = (work: Promise<unknown>): void => { work.catch(() => undefined); }; // the next `sync` asks again
     switch (message.type) {
       case "sync":
-        this.#core.set({ contactsWanted: message.contacts_wanted });
+        this.#core.set({ contactsWanted: message.contacts_wanted, policyWanted: message.policy_wanted ?? false });
         this.#contacts.connected();
         quietly(this.#refresh(message.contacts_wanted));
         break;

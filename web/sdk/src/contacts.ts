@@ -78,7 +78,7 @@ export class Contacts {
 
   /** Watches the contacts that are accounts, the first of them when there are very many (P16). */
   #watch(): void {
-    if (!(this.#core.socket?.online ?? false)) return;
+    if (!(this.#core.socket?.online ?? false) || this.#core.state.policyWanted) return;
     const accounts = this.#accounts().slice(0, WATCHED);
     const list = accounts.join();
     if (list === this.#watched) return;

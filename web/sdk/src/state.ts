@@ -132,6 +132,8 @@ export interface ClientState {
   readonly consents: readonly Consent[];
   readonly contacts: readonly Contact[];
   readonly contactsWanted: boolean;
+  /** The privacy policy has a new version, which must be acknowledged before anything new is done (P04). */
+  readonly policyWanted: boolean;
   readonly blocks: readonly string[];
   readonly history: readonly CallRecord[];
   readonly historyNext: string | null;
@@ -143,5 +145,5 @@ export interface ClientState {
 /** Before anything is known. */
 export const INITIAL: ClientState = {
   phase: "signed_out", connection: { status: "offline", retryAt: null, cause: null }, registration: null, linking: null, openLink: null, account: null, device: null,
-  devices: [], consents: [], contacts: [], contactsWanted: false, blocks: [], history: [], historyNext: null, call: null, notices: [], signedOutReason: null,
+  devices: [], consents: [], contacts: [], contactsWanted: false, policyWanted: false, blocks: [], history: [], historyNext: null, call: null, notices: [], signedOutReason: null,
 };

@@ -34,6 +34,11 @@ export interface AccountDevices {
   readonly certificates: readonly DeviceCertificate[];
 }
 
+/** The user has read this version of the policy. */
+export interface AcknowledgePolicy {
+  readonly version: string;
+}
+
 /** The uploaded address book. */
 export interface AddressBook {
   readonly entries: readonly Entry[];
@@ -820,6 +825,7 @@ export interface Sync {
   readonly device: string;
   readonly calls: readonly CallView[];
   readonly contacts_wanted: boolean;
+  readonly policy_wanted?: boolean;
 }
 
 /** Both codes: of the new number or address, and of the other one, which stays. */

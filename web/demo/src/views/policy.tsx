@@ -1,6 +1,7 @@
 import type { Policy } from "@kloudtalk/sdk";
 import type { ComponentChildren } from "preact";
-import { Failure, Title, useLoaded, useTalk } from "../ui";
+import { useState } from "preact/hooks";
+import { Failure, Title, useAction, useLoaded, useTalk } from "../ui";
 
 /** `**strong**` and `code` within a line; everything else is text, so nothing of a policy can become markup. */
 function inline(text: string): ComponentChildren {
@@ -39,6 +40,32 @@ export function Markdown({ text }: { text: string }) {
 /** The policy in a box of its own that scrolls, by keyboard too. */
 export function PolicyBox({ policy }: { policy: Policy }) {
   return <section class="policy" tabIndex={0} aria-label="Privacy policy"><Markdown text={policy.text} /></section>;
+}
+
+/** The policy has a new version: nothing new is done before it was read (P04). Leaving, and taking one's data along, works all the time. */
+export function PolicyChanged() {
+  const { client, state } = useTalk();
+  const policy = useLoaded(() => client.policy());
+  const { busy, error, run } = useAction();
+  const [read, setRead] = useState(false);
+  const { value } = policy;
+  return (
+    <form class="narrow stack" noValidate onSubmit={(event) => { event.preventDefault(); if (read && value) void run(() => client.acknowledgePolicy(value.version).catch((failure: unknown) => { setRead(false); policy.again(); throw failure; })); }}>
+      <Title lead={`Please read it before you go on${state.account === null ? "" : `. You acknowledged version ${state.account.policyVersion}`}. A call that you are in goes on.`}>The privacy policy has changed</Title>
+      <div class="card stack">
+        <Failure error={policy.error} />
+        {policy.error !== null ? <button type="button" onClick={policy.again}>Load the policy again</button> : null}
+        {value ? <><p class="soft small">Version {value.version}</p><PolicyBox policy={value} /></> : policy.error === null ? <p class="soft" role="status">Loading…</p> : null}
+        <label class="check">
+          <input type="checkbox" checked={read} onChange={(event) => setRead(event.currentTarget.checked)} />
+          <span>I have read the new privacy policy</span>
+        </label>
+        <Failure error={error} />
+        <button type="submit" class="primary wide" disabled={busy || !read || value === null}>Go on</button>
+        <p class="soft small">If you do not want to go on, you can download your data and delete your account in the <a href="#/settings">settings</a>.</p>
+      </div>
+    </form>
+  );
 }
 
 export function PolicyView({ back }: { back: string }) {

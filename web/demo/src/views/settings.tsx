@@ -3,6 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Icon } from "../icons";
 import { Confirmed, day, Failure, Field, Modal, Title, useAction, useTalk } from "../ui";
 import { ConsentSwitch } from "./consents";
+import { Looks } from "./looks";
 import { PresenceSettings } from "./presence";
 import { ProfileSettings } from "./profile";
 
@@ -40,6 +41,7 @@ export function Settings() {
         <p><a href="#/policy">Privacy policy</a></p>
       </section>
       <PresenceSettings />
+      <Looks />
       <Devices />
       <Blocked />
       <section class="card stack" aria-labelledby="leave">

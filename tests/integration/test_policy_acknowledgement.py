@@ -1,0 +1,108 @@
+"""A new version of the policy must be acknowledged before the service is used on; calls in progress are not cut (P04)."""
+
+import asyncio
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from aiohttp import web
+from msgspec.structs import replace
+
+from signaling.app import Hub, redis_client
+from signaling.client.client import Client
+from signaling.client.media import ToneTrack
+from signaling.client.rest import ClientError
+from signaling.gateway.rest import AddressLimiter
+from signaling.storage.sql import Database
+from signaling.wire.errors import ErrorCode
+from signaling.wire.messages import Stage
+from signaling.wire.rest import ChangeProfile, Purpose
+from tests.conftest import eventually
+from tests.integration.hub_fixture import RunningHub
+from tests.integration.test_client_calls import acquainted, rung
+
+
+async def code_of(work) -> ErrorCode:
+    with pytest.raises(ClientError) as refused:
+        await work
+    return refused.value.code
+
+
+@pytest.fixture
+def later(hub: RunningHub, _valkeys, tmp_path):
+    """Starts a hub on the same stores with a newer policy; gives its URL."""
+
+    @asynccontextmanager
+    async def start(port: int = 0):
+        file = tmp_path / "policy.md"
+        file.write_text("# Privacy policy\n\nVersion 2030-1\n\nNew words.\n")
+        another = Hub(
+            replace(hub.hub.settings, policy_version="2030-1", policy_file=file),
+            database=Database(str(hub.hub.database.engine.url)),
+            redis=redis_client(_valkeys[0].url),
+            book_redis=redis_client(_valkeys[1].url),
+            delivery=hub.hub.delivery,
+        )
+        another.rest.limiter = AddressLimiter(size=100_000, rate=100_000)
+        await another.start()
+        runner = web.AppRunner(another.application(), access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        try:
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        finally:
+            await another.sockets.close()
+            await runner.cleanup()
+            await another.close()
+
+    return start
+
+
+async def test_nothing_is_used_before_the_new_policy_is_acknowledged_and_rights_work_all_the_time(hub, later):
+    async with AsyncExitStack() as stack:
+        alice, bob = await acquainted(hub, stack)
+        bobs = bob.profile.account
+        await alice.close()
+        url = await stack.enter_async_context(later())
+        again = await stack.enter_async_context(Client(url, alice.profile))
+        await eventually(lambda: again.policy_wanted)
+        for use in (
+            again.address_book(),
+            again.change_profile(ChangeProfile(name="Alice")),
+            again.call(bobs, track=ToneTrack(440)),
+            again.watch(bobs),
+            again.open_link(),
+        ):
+            assert await code_of(use) is ErrorCode.POLICY_NOT_ACKNOWLEDGED
+        assert (await again.account()).policy_version == hub.hub.settings.policy_version
+        await again.allow(Purpose.PHONEBOOK, granted=False)  # a withdrawal waits for nothing
+        await again._ask("devices.list", session=True)
+        # an older version, or one that does not exist, is not what was shown
+        assert await code_of(again.acknowledge_policy(hub.hub.settings.policy_version)) is ErrorCode.POLICY_NOT_ACKNOWLEDGED
+        policy = await again._ask("server.policy")
+        account = await again.acknowledge_policy(policy.version)
+        assert account.policy_version == "2030-1"
+        assert (await again.change_profile(ChangeProfile(name="Alice"))).name == "Alice"
+        await eventually(lambda: not again.policy_wanted)  # the connection was made anew
+        await again.watch(bobs)
+
+
+async def test_a_call_in_progress_goes_on_and_a_new_one_waits(hub, later):
+    async with AsyncExitStack() as stack:
+        alice, bob = await acquainted(hub, stack)
+        outgoing = await alice.call(bob.profile.account, track=ToneTrack(440))
+        incoming = await rung(bob)
+        await incoming.accept(track=ToneTrack(620))
+        await asyncio.gather(outgoing.reach(Stage.CONNECTED), incoming.reach(Stage.CONNECTED))
+        # the hub is updated: everybody comes back to it, and has not acknowledged what is new
+        url = await stack.enter_async_context(later())
+        for client in (alice, bob):
+            await client._socket.close()
+            client.url = url
+            await client.connect()
+            await eventually(lambda client=client: client.policy_wanted)
+        await outgoing.send_state(muted=True)
+        async with asyncio.timeout(10), incoming._news:
+            await incoming._news.wait_for(lambda: incoming.peer_muted)
+        await outgoing.hangup()
+        await incoming.reach(Stage.ENDED)
+        assert await code_of(alice.call(bob.profile.account, track=ToneTrack(440))) is ErrorCode.POLICY_NOT_ACKNOWLEDGED
