@@ -14,16 +14,21 @@ import math
 import os
 import shutil
 import signal
+import socket
 import struct
+import subprocess
 import tempfile
 import wave
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
 from playwright.async_api import Browser, Playwright, async_playwright
 from playwright.async_api import Page as PlaywrightPage
+
+from tests.browser.namespace import command, enter
 
 CHROMIUM = "/usr/bin/chromium"
 FIREFOX = "firefox-esr"
@@ -92,6 +97,33 @@ async (wanted, milliseconds) => {
   return { error: `heard ${loudest.hz.toFixed(0)} Hz at ${loudest.db} dB, paused ${audio.paused}, played ${audio.currentTime} s` };
 }
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a browser runs, when that is not this machine's own network."""
+
+    namespace: str
+    secure_origin: str
+    """An origin over plain HTTP that is to count as secure: the microphone needs that."""
+    hosts: tuple[str, ...]
+    """Addresses that may be reached; no browser here asks the real internet for anything."""
+    authority: Path | None = None
+    """A certificate authority to trust (PEM)."""
+
+
+def _trust(folder: Path, authority: Path | None) -> None:
+    """Add an authority to an NSS database, where browsers look for those of the user."""
+    if authority is None:
+        return
+    if shutil.which("certutil") is None:
+        raise RuntimeError("trusting the lab's certificates needs Debian's libnss3-tools: apt-get install libnss3-tools")
+    folder.mkdir(parents=True, exist_ok=True)
+    database = f"sql:{folder}"
+    if not (folder / "cert9.db").exists():
+        subprocess.run(["certutil", "-N", "--empty-password", "-d", database], check=True, capture_output=True)
+    adding = ["certutil", "-A", "-d", database, "-n", "lab", "-t", "C,,", "-i", str(authority)]
+    subprocess.run(adding, check=True, capture_output=True)
 
 
 def write_tone(path: Path, hz: float, *, seconds: float = 4.0) -> None:
@@ -272,8 +304,10 @@ class _ChromiumPage(Page):
 
 
 @contextlib.asynccontextmanager
-async def chromium(url: str, *, width: int = 390, height: int = 844, scale: float = 2.0) -> AsyncIterator[Page]:
-    """A page in a Chromium of its own."""
+async def chromium(
+    url: str, *, width: int = 390, height: int = 844, scale: float = 2.0, place: Place | None = None, preload: str | None = None
+) -> AsyncIterator[Page]:
+    """A page in a Chromium of its own. ``preload``: a function as text that runs in the page before its own scripts."""
     if not Path(CHROMIUM).exists():
         raise RuntimeError("the browser tests need Debian's chromium: apt-get install chromium")
     home = Path(tempfile.mkdtemp(prefix="kloudtalk-chromium-"))
@@ -289,20 +323,32 @@ async def chromium(url: str, *, width: int = 390, height: int = 844, scale: floa
         "--disable-sync",
         "--disable-default-apps",
         "--disable-features=OptimizationHints,MediaRouter,DialMediaRouteProvider,Translate,WebRtcHideLocalIpsWithMdns",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"
+        + "".join(f", EXCLUDE {host}" for host in (place.hosts if place else ())),
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
         "--autoplay-policy=no-user-gesture-required",
-        "--allow-loopback-in-peer-connection",
         f"--use-file-for-fake-audio-capture={home / 'tone.wav'}",
     ]
+    program = Path(CHROMIUM)
+    if place is None:
+        flags.append("--allow-loopback-in-peer-connection")
+    else:
+        flags.append(f"--unsafely-treat-insecure-origin-as-secure={place.secure_origin}")
+        program = home / "chromium"
+        program.write_text(f'#!/bin/sh\nexec {" ".join(command(place.namespace))} {CHROMIUM} "$@"\n')
+        program.chmod(0o755)
+        _trust(home / ".pki/nssdb", place.authority)
     playwright: Playwright = await async_playwright().start()
     browser: Browser | None = None
     try:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=flags)
+        environment: dict[str, str | float | bool] = {**os.environ, "HOME": str(home)}
+        browser = await playwright.chromium.launch(executable_path=program, headless=True, args=flags, env=environment)
         context = await browser.new_context(
             viewport={"width": width, "height": height}, device_scale_factor=scale, permissions=["microphone"]
         )
+        if preload is not None:
+            await context.add_init_script(f"({preload})()")
         page = _ChromiumPage(await context.new_page())
         await page.goto(url)
         yield page
@@ -458,7 +504,7 @@ async def _pulse() -> AsyncIterator[str]:
     if shutil.which("pulseaudio") is None:
         raise RuntimeError("the browser tests need Debian's pulseaudio: apt-get install pulseaudio")
     folder = Path(tempfile.mkdtemp(prefix="kloudtalk-pulse-"))
-    socket = folder / "pulse.sock"
+    path = folder / "pulse.sock"
     process = await asyncio.create_subprocess_exec(
         "pulseaudio",
         "-n",
@@ -467,7 +513,7 @@ async def _pulse() -> AsyncIterator[str]:
         "--use-pid-file=no",
         "--disallow-exit=1",
         "--load=module-null-sink sink_name=null rate=48000",
-        f"--load=module-native-protocol-unix auth-anonymous=1 socket={socket}",
+        f"--load=module-native-protocol-unix auth-anonymous=1 socket={path}",
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
         preexec_fn=_die_with_parent,
@@ -475,11 +521,11 @@ async def _pulse() -> AsyncIterator[str]:
     )
     try:
         async with asyncio.timeout(20):
-            while not socket.exists():
+            while not path.exists():
                 if process.returncode is not None:
                     raise RuntimeError(f"pulseaudio ended with {process.returncode}")
                 await asyncio.sleep(0.05)
-        yield f"unix:{socket}"
+        yield f"unix:{path}"
     finally:
         if process.returncode is None:
             process.terminate()
@@ -488,17 +534,26 @@ async def _pulse() -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def firefox(url: str, *, width: int = 390, height: int = 844, scale: float = 2.0) -> AsyncIterator[Page]:
-    """A page in a Firefox of its own."""
+async def firefox(
+    url: str, *, width: int = 390, height: int = 844, scale: float = 2.0, place: Place | None = None, preload: str | None = None
+) -> AsyncIterator[Page]:
+    """A page in a Firefox of its own. ``preload``: a function as text that runs in the page before its own scripts."""
     if shutil.which(FIREFOX) is None:
         raise RuntimeError("the browser tests need Debian's firefox-esr: apt-get install firefox-esr")
     profile = Path(tempfile.mkdtemp(prefix="kloudtalk-firefox-"))
-    lines = [f"user_pref({json.dumps(key)}, {json.dumps(value)});" for key, value in _PREFERENCES.items()]
+    preferences: dict[str, Any] = dict(_PREFERENCES)
+    if place is not None:
+        preferences["media.peerconnection.ice.loopback"] = False
+        preferences["dom.securecontext.allowlist"] = place.secure_origin.rpartition("/")[2].partition(":")[0]
+        preferences["dom.securecontext.allowlist_onions"] = False
+        _trust(profile, place.authority)
+    lines = [f"user_pref({json.dumps(key)}, {json.dumps(value)});" for key, value in preferences.items()]
     (profile / "user.js").write_text("\n".join(lines))
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, profile, ignore_errors=True)
         pulse = await stack.enter_async_context(_pulse())
         process = await asyncio.create_subprocess_exec(
+            *command(place.namespace if place else None),
             FIREFOX,
             "--headless",
             "--no-remote",
@@ -537,11 +592,17 @@ async def firefox(url: str, *, width: int = 390, height: int = 844, scale: float
                     port = int(line.rsplit(":", 1)[1])
         drain = asyncio.create_task(process.stderr.read())
         stack.callback(drain.cancel)
-        http = await stack.enter_async_context(aiohttp.ClientSession())
+        connector = None
+        if place is not None:  # Firefox listens on the loopback address of its namespace
+            namespace = place.namespace
+            connector = aiohttp.TCPConnector(socket_factory=lambda info: enter(namespace, lambda: socket.socket(*info[:3])))
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
         bidi = _BiDi(await http.ws_connect(f"http://127.0.0.1:{port}/session", max_msg_size=0))
         stack.push_async_callback(bidi.close)
         await bidi.ask("session.new", capabilities={"alwaysMatch": {"acceptInsecureCerts": True}})
         await bidi.ask("session.subscribe", events=["log.entryAdded"])
+        if preload is not None:
+            await bidi.ask("script.addPreloadScript", functionDeclaration=preload)
         context = (await bidi.ask("browsingContext.create", type="tab"))["context"]
         await bidi.ask(
             "browsingContext.setViewport", context=context, viewport={"width": width, "height": height}, devicePixelRatio=scale

@@ -9,17 +9,20 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from tests.browser.namespace import command
+
 ROOT = Path(__file__).parent.parent.parent
 
 
 class Service:
     """A running service. ``stop`` and ``start`` run it anew on the same port, with what it kept."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], *, namespace: str | None = None, port: int = 0) -> None:
         self.url = ""
         self.log: list[str] = []
         self._folder, self._environment = folder, environment
-        self._port = "0"
+        self._port = str(port)
+        self._namespace = namespace
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._codes: dict[str, str] = {}
@@ -29,6 +32,7 @@ class Service:
         """Start it, with more settings than before if any are given, and wait until it serves."""
         self._environment |= environment
         self._process = process = await asyncio.create_subprocess_exec(
+            *command(self._namespace),
             sys.executable,
             "-m",
             "signaling",
@@ -96,11 +100,11 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def serve(folder: Path, **environment: str) -> AsyncIterator[Service]:
-    """Run ``kloudtalk serve`` with its data in ``folder``."""
+async def serve(folder: Path, *, namespace: str | None = None, port: int = 0, **environment: str) -> AsyncIterator[Service]:
+    """Run ``kloudtalk serve`` with its data in ``folder``, in a network namespace if one is named."""
     if not (ROOT / "web/demo/dist/index.html").exists():
         raise RuntimeError("the web demo is not built: scripts/build-web")
-    service = Service(folder, environment)
+    service = Service(folder, environment, namespace=namespace, port=port)
     try:
         await service.start()
         yield service

@@ -5,6 +5,7 @@ they still open; all other bytes are the same in every run. Byte fields are unpa
 """
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from msgspec.structs import replace
 
+from media.quality import mos
 from signaling.client import address_book, linking, safety_number, sealing
 from signaling.client.keys import DeviceKeys, certify_first, certify_linked
 from signaling.privacy import proof
@@ -314,6 +316,15 @@ def book() -> Any:
     }
 
 
+def opinions() -> Any:
+    """Mean opinion scores, over what networks do."""
+    conditions = itertools.product((0.0, 0.01, 0.05, 0.1, 0.3, 1.0), (0.0, 0.005, 0.03, 0.06), (0.0, 0.04, 0.2, 0.5, 1.5))
+    return [
+        {"loss": loss, "jitter": jitter, "rtt": rtt, "mos": mos(loss=loss, jitter=jitter, rtt=rtt)}
+        for loss, jitter, rtt in conditions
+    ]
+
+
 def main() -> None:
     """Write every file."""
     write("certificate.json", certificates())
@@ -322,6 +333,7 @@ def main() -> None:
     write("linking.json", links())
     write("address_book.json", book())
     write("proof.json", proofs())
+    write("mos.json", opinions())
 
 
 if __name__ == "__main__":

@@ -5,14 +5,15 @@ import type { Contacts } from "./contacts.js";
 import type { Core } from "./core.js";
 import { deliver } from "./delivery.js";
 import { KloudTalkError } from "./errors.js";
-import { Media, UNKNOWN } from "./media.js";
+import { Media } from "./media.js";
+import { UNKNOWN } from "./quality.js";
+import { Route } from "./route.js";
 import { safetyNumber } from "./safety-number.js";
 import type { CallStage, CallState, EndReason } from "./state.js";
 import type * as wire from "./wire.js";
 
 const REMEMBERED = 500;
 const GLARE_WAIT = 5_000;
-const RESTART_AFTER = 2_000;
 const GIVE_UP_AFTER = 60_000;
 const MAX_CANDIDATES = 100;
 
@@ -26,13 +27,19 @@ interface Live {
   /** The other device in the call, once there is one. */
   peer: wire.DeviceCertificate | null;
   media: Media | null;
+  route: Route | null;
+  /** This device hides its address; the other one does, or the reverse is known. */
+  hidden: boolean;
+  peerHidden: boolean;
+  /** The other side can move a call to a relay. */
+  peerMoves: boolean;
   local: MediaStream | null;
   /** Of an incoming call. */
   offer: string | null;
   /** Candidates that came before this side had media. */
   early: RTCIceCandidateInit[];
   /** Ours, until the invite or the answer is at the hub. */
-  outbox: { candidates: readonly RTCIceCandidateInit[]; end: boolean }[] | null;
+  outbox: { candidates: readonly RTCIceCandidateInit[]; end: boolean; epoch: number }[] | null;
   /** Whether the hub knows the call. */
   known: boolean;
   reported: boolean;
@@ -41,6 +48,9 @@ interface Live {
   timers: Set<number>;
   interruptedAt: number | null;
 }
+
+/** What the server has to get media through. */
+interface Ways { readonly servers: readonly RTCIceServer[]; readonly relay: boolean }
 
 export class Calls {
   readonly #core: Core;
@@ -82,14 +92,14 @@ export class Calls {
     try {
       local = await this.#microphone();
       await core.socket?.untilOnline(8_000);
-      const [devices, iceServers] = await Promise.all([this.#devices(account), this.#iceServers()]);
+      const [devices, ways] = await Promise.all([this.#devices(account), this.#ways()]);
       if (this.#busy()) throw new KloudTalkError("busy"); // somebody called us meanwhile
       const live = this.#begin({ id: randomId(), outgoing: true, account, devices, local });
       this.#show(live, "inviting", null);
-      live.media = this.#media(live, iceServers, local);
+      const media = this.#media(live, ways, local);
       local = null; // belongs to the call now
       try {
-        const sdp = await live.media.offer();
+        const sdp = await media.offer();
         await this.#invite(live, account, sdp);
       } catch (error) {
         if (this.#live === live) {
@@ -111,7 +121,7 @@ export class Calls {
     for (let attempt = 0; ; attempt++) {
       const payloads: Record<string, string> = {};
       for (const [device, certificate] of live.devices) {
-        payloads[device] = await this.#core.security.seal(live.id, self.device, self, certificate, "offer", { sdp });
+        payloads[device] = await this.#core.security.seal(live.id, self.device, self, certificate, "offer", this.#described(live, sdp));
       }
       try {
         await deliver(() => this.#core.socket, async () => ({ type: "call.invite", call: live.id, to: account, payloads }), (again) => this.#undecided(live, again), ["call_exists"]);
@@ -145,26 +155,26 @@ export class Calls {
     if (this.#changed(live.account)) throw new KloudTalkError("identity_changed");
     this.#starting = true;
     try {
-      const [local, iceServers] = await Promise.all([this.#microphone(), this.#iceServers()]);
+      const [local, ways] = await Promise.all([this.#microphone(), this.#ways()]);
       if (this.#live !== live) {
         for (const track of local.getTracks()) track.stop();
         throw new KloudTalkError("unknown_call");
       }
       live.local = local;
-      await this.#answer(live, iceServers, local);
+      await this.#answer(live, ways, local);
     } finally {
       this.#starting = false;
     }
   }
 
-  async #answer(live: Live, iceServers: readonly RTCIceServer[], local: MediaStream): Promise<void> {
+  async #answer(live: Live, ways: Ways, local: MediaStream): Promise<void> {
     const [core, self] = [this.#core, this.#core.device()];
     if (live.peer === null || live.offer === null) throw new KloudTalkError("wrong_stage");
-    const media = (live.media = this.#media(live, iceServers, local));
+    const media = this.#media(live, ways, local);
     this.#show(live, "connecting", null);
     try {
       const sdp = await media.answer(live.offer);
-      const payload = await core.security.seal(live.id, self.device, self, live.peer, "answer", { sdp });
+      const payload = await core.security.seal(live.id, self.device, self, live.peer, "answer", this.#described(live, sdp));
       await deliver(() => core.socket, async () => ({ type: "call.accept", call: live.id, payload }), () => this.#live === live, ["wrong_stage"]);
     } catch (error) {
       if (this.#live === live) {
@@ -174,8 +184,19 @@ export class Calls {
       }
       throw error;
     }
+    live.route?.answered(live.hidden || live.peerHidden, live.peerMoves);
     await media.add(live.early.splice(0));
     this.#release(live);
+  }
+
+  /** An offer or answer, and what the other side must know of this one: `docs/security.md`. */
+  #described(live: Live, sdp: string): { sdp: string; moves: true; hidden: boolean } {
+    return { sdp, moves: true, hidden: live.hidden };
+  }
+
+  #understand(live: Live, body: unknown): void {
+    const { moves, hidden } = body as { moves?: unknown; hidden?: unknown };
+    [live.peerMoves, live.peerHidden] = [moves === true, hidden === true];
   }
 
   decline(): void {
@@ -252,6 +273,7 @@ export class Calls {
       case "call.rings": { const live = this.#mine(message.call); if (live !== null) this.#show(live, "ringing", null); return; }
       case "call.answered": return this.#answered(message.call, message.peer, message.payload, false);
       case "call.signalled": return this.#signalled(message.call, message.device, message.payload, false);
+      case "call.relay_ending": this.#mine(message.call)?.route?.relayEnding(); return;
       case "call.up": { const live = this.#mine(message.call); if (live !== null) this.#up(live); return; }
       case "call.ended": return this.#ended(message);
       default:
@@ -294,6 +316,7 @@ export class Calls {
     }
     const live = this.#begin({ id: message.call, outgoing: false, account: certificate.account, devices: new Map([[leaf(certificate).device, certificate]]), local: glare?.local ?? null });
     [live.peer, live.offer, live.remoteSdp, live.known] = [certificate, sdp, sdp, true];
+    this.#understand(live, content?.body);
     this.#glare = null;
     this.#contacts.show();
     if (message.accepted === true) {
@@ -301,7 +324,7 @@ export class Calls {
       try {
         if (verdict === "changed") throw new KloudTalkError("identity_changed");
         live.local ??= await this.#microphone();
-        await this.#answer(live, await this.#iceServers(), live.local);
+        await this.#answer(live, await this.#ways(), live.local);
       } catch {
         if (this.#live === live) {
           this.#tell({ type: "call.hangup", call: live.id }, live.id);
@@ -336,12 +359,15 @@ export class Calls {
       return;
     }
     [live.peer, live.remoteSdp] = [certificate, sdp];
+    this.#understand(live, content?.body);
     this.#show(live, "connecting", { account: live.account, device: leaf(certificate).device });
     try {
       await live.media.accept(sdp);
     } catch {
       this.#fail(live);
+      return;
     }
+    live.route?.answered(live.hidden || live.peerHidden, live.peerMoves);
   }
 
   async #signalled(id: string, device: string, payload: string, again: boolean): Promise<void> {
@@ -365,7 +391,8 @@ export class Calls {
       case "candidates": {
         const candidates = list(body, "candidates");
         if (live.media === null) live.early.push(...candidates.slice(0, MAX_CANDIDATES - live.early.length));
-        else await live.media.add(candidates);
+        // those of another way would be tried for nothing, and over a relay none are wanted
+        else if (number(body, "epoch") === (live.route?.epoch ?? 0) && live.route?.via !== "relay") await live.media.add(candidates);
         return;
       }
       case "state": {
@@ -375,17 +402,13 @@ export class Calls {
         return;
       }
       case "restart":
-        if (sdp !== null && live.media !== null && !live.outgoing) {
-          live.remoteSdp = sdp;
-          await this.#signal(live, "restart_answer", { sdp: await live.media.answer(sdp) });
-        }
-        return;
       case "restart_answer":
-        if (sdp !== null && live.media !== null && live.outgoing) {
-          live.remoteSdp = sdp;
-          await live.media.accept(sdp);
-        }
-        return;
+        if (sdp === null || live.route === null) return;
+        if (number(body, "epoch") >= live.route.epoch) live.remoteSdp = sdp;
+        return live.route.heard(kind, { epoch: number(body, "epoch"), sdp, via: "direct" });
+      case "relay":
+      case "wish":
+        return live.route?.heard(kind, { epoch: number(body, "epoch"), sdp: null, via: text(body, "via") === "relay" ? "relay" : "direct" });
       default: // a newer client's: not ours to understand
     }
   }
@@ -413,7 +436,6 @@ export class Calls {
 
   #up(live: Live): void {
     this.#show(live, "connected", null);
-    this.#watchQuality(live);
   }
 
   /** The truth after a (re)connect. */
@@ -451,6 +473,7 @@ export class Calls {
     if (view.stage === "connected") this.#up(live);
     else if (view.stage === "ringing" && live.outgoing) this.#show(live, "ringing", null);
     this.#release(live);
+    live.route?.again();
     // if the report was lost on the way
     if (view.stage === "inviting" && !live.outgoing) this.#tell({ type: "call.ringing", call: live.id }, live.id, false);
     if (view.stage === "connecting" && live.reported) this.#tell({ type: "call.connected", call: live.id }, live.id, false);
@@ -468,26 +491,44 @@ export class Calls {
 
   // --- media ------------------------------------------------------------------------------------------------------------------
 
-  #media(live: Live, iceServers: readonly RTCIceServer[], local: MediaStream): Media {
-    return new Media(this.#core.platform, iceServers, local, {
+  /** The connection of a call and its way, from now on the call's. */
+  #media(live: Live, ways: Ways, local: MediaStream): Media {
+    const { platform } = this.#core;
+    live.hidden = this.#core.state.alwaysRelay;
+    const media = new Media(platform, { iceServers: ways.servers, hidden: live.hidden, closed: live.hidden && ways.relay }, local, {
       candidates: (candidates, end) => {
-        if (live.outbox !== null) live.outbox.push({ candidates, end });
-        else void this.#candidates(live, candidates, end);
+        if (live.route?.via === "relay") return; // they are for the relay's leg, which sees them by itself
+        const batch = { candidates, end, epoch: live.route?.epoch ?? 0 };
+        if (live.outbox !== null) live.outbox.push(batch);
+        else void this.#candidates(live, batch);
       },
       remote: () => { this.#core.set({}); },
-      state: (state) => { this.#path(live, state); },
+      state: (state) => { live.route?.state(state); },
     });
+    live.media = media;
+    live.route = new Route(platform, media, live.outgoing, ways.relay, {
+      say: (kind, body) => this.#signal(live, kind, body),
+      leg: ({ ufrag, pwd }) => this.#core.ask<wire.RelayLeg>("POST", `/v1/calls/${live.id}/relay`, { ufrag, pwd }),
+      peer: () => live.remoteSdp,
+      flowing: (flowing) => { this.#flowing(live, flowing); },
+      quality: (quality) => {
+        const { call } = this.#core.state;
+        if (this.#live === live && call !== null) this.#core.set({ call: { ...call, quality } });
+      },
+      exhausted: () => { if (this.#live === live && this.#core.state.call?.stage !== "connected") this.#fail(live); },
+    });
+    return media;
   }
 
   /** Candidates that waited for the invite or the answer to be at the hub may go now. */
   #release(live: Live): void {
     const waiting = live.outbox;
     live.outbox = null;
-    for (const { candidates, end } of waiting ?? []) void this.#candidates(live, candidates, end);
+    for (const batch of waiting ?? []) void this.#candidates(live, batch);
   }
 
-  async #candidates(live: Live, candidates: readonly RTCIceCandidateInit[], end: boolean): Promise<void> {
-    if (candidates.length > 0 || end) await this.#signal(live, "candidates", end ? { candidates, end: true } : { candidates });
+  async #candidates(live: Live, { candidates, end, epoch }: { candidates: readonly RTCIceCandidateInit[]; end: boolean; epoch: number }): Promise<void> {
+    if (candidates.length > 0 || end) await this.#signal(live, "candidates", end ? { epoch, candidates, end: true } : { epoch, candidates });
   }
 
   /** Seals for the other side, one after the other: to the device in the call, or before there is one, to all that ring. */
@@ -507,10 +548,10 @@ export class Calls {
     return this.#sending;
   }
 
-  #path(live: Live, state: "flowing" | "interrupted" | "failed"): void {
+  #flowing(live: Live, flowing: boolean): void {
     const core = this.#core;
     if (this.#live !== live || core.state.call === null) return;
-    if (state === "flowing") {
+    if (flowing) {
       live.interruptedAt = null;
       core.set({ call: { ...core.state.call, media: "flowing" } });
       void this.#checkFingerprint(live).then((genuine) => {
@@ -520,17 +561,9 @@ export class Calls {
       });
       return;
     }
-    if (core.state.call.stage !== "connected") {
-      if (state === "failed") this.#fail(live);
-      return;
-    }
     core.set({ call: { ...core.state.call, media: "interrupted" } });
-    if (live.interruptedAt !== null) {
-      if (state === "failed") this.#restart(live);
-      return;
-    }
+    if (live.interruptedAt !== null) return;
     const at = (live.interruptedAt = core.platform.now());
-    this.#later(live, state === "failed" ? 0 : RESTART_AFTER, () => { if (live.interruptedAt === at) this.#restart(live); });
     this.#later(live, GIVE_UP_AFTER, () => {
       if (live.interruptedAt !== at) return;
       this.#tell({ type: "call.hangup", call: live.id }, live.id);
@@ -538,15 +571,9 @@ export class Calls {
     });
   }
 
-  /** The network changed or failed: gather anew. Only the caller does, so that the two do not meet half-way. */
+  /** The networks of this device changed. */
   restart(): void {
-    const live = this.#live;
-    if (live !== null && this.#core.state.call?.stage === "connected") this.#restart(live);
-  }
-
-  #restart(live: Live): void {
-    if (!live.outgoing || live.media === null || this.#live !== live) return;
-    void live.media.offer(true).then((sdp) => this.#signal(live, "restart", { sdp })).catch(() => undefined);
+    this.#live?.route?.network();
   }
 
   /** The browser checks DTLS against the description; this checks, where the browser tells, that it used the verified one. */
@@ -569,17 +596,6 @@ export class Calls {
     if (live.peer !== null && live.media !== null) void this.#signal(live, "state", { muted: next.muted, held: next.held });
   }
 
-  #watchQuality(live: Live): void {
-    this.#later(live, 1000, () => {
-      void (live.media?.quality() ?? Promise.resolve(UNKNOWN)).then((quality) => {
-        const { call } = this.#core.state;
-        if (this.#live !== live || call === null) return;
-        this.#core.set({ call: { ...call, quality } });
-        this.#watchQuality(live);
-      });
-    });
-  }
-
   async #microphone(): Promise<MediaStream> {
     try {
       return await this.#core.platform.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true }, video: false });
@@ -589,9 +605,9 @@ export class Calls {
     }
   }
 
-  async #iceServers(): Promise<readonly RTCIceServer[]> {
-    const { ice_servers: servers } = await this.#core.ask<wire.IceServers>("GET", "/v1/ice-servers");
-    return servers.map((server) => ({ ...server, urls: [...server.urls] }));
+  async #ways(): Promise<Ways> {
+    const { ice_servers: servers, relay } = await this.#core.ask<wire.IceServers>("GET", "/v1/ice-servers");
+    return { servers: servers.map((server) => ({ ...server, urls: [...server.urls] })), relay: relay === true };
   }
 
   /** The callee's devices, every one of them trusted. Throws `identity_changed`, `not_secure`, `no_devices`. */
@@ -609,7 +625,7 @@ export class Calls {
 
   #begin(of: Pick<Live, "id" | "outgoing" | "account" | "devices" | "local">): Live {
     const live: Live = {
-      ...of, peer: null, media: null, offer: null, early: [], outbox: [], known: false, reported: false, remoteSdp: "", timers: new Set(), interruptedAt: null,
+      ...of, peer: null, media: null, route: null, hidden: false, peerHidden: false, peerMoves: false, offer: null, early: [], outbox: [], known: false, reported: false, remoteSdp: "", timers: new Set(), interruptedAt: null,
     };
     this.#live = live;
     return live;
@@ -707,6 +723,7 @@ export class Calls {
   #close(live: Live): void {
     this.#live = null;
     for (const timer of live.timers) this.#core.platform.clearTimeout(timer);
+    live.route?.close();
     live.media?.close();
     for (const track of live.local?.getTracks() ?? []) track.stop();
     this.#core.security.endCall(live.id);
@@ -733,6 +750,12 @@ export class Calls {
 function text(body: unknown, field: string): string | null {
   const value = (body as Record<string, unknown>)[field];
   return typeof value === "string" ? value : null;
+}
+
+/** 0 where there is none: the first way is the only one that older clients know. */
+function number(body: unknown, field: string): number {
+  const value = (body as Record<string, unknown>)[field];
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0 ? value : 0;
 }
 
 function list(body: unknown, field: string): RTCIceCandidateInit[] {

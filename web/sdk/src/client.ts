@@ -350,6 +350,11 @@ export class KloudTalkClient extends EventTarget {
     };
     this.#core.set({ account: accountState(await this.#core.ask<wire.Account>("PATCH", "/v1/settings", body)) });
   }
+  /** Whether calls of this device go through relays only, from the next call on. Kept on the device. */
+  async setAlwaysRelay(alwaysRelay: boolean): Promise<void> {
+    await this.#core.storage.savePreferences({ alwaysRelay });
+    this.#core.set({ alwaysRelay });
+  }
   async deleteAccount(): Promise<void> {
     this.#calls.stop();
     await this.#core.ask("POST", "/v1/account/deletion", await this.#prove("account.delete"));
@@ -401,9 +406,9 @@ export class KloudTalkClient extends EventTarget {
     });
   }
 
-  /** Connected again: media that suffered meanwhile take the networks of now. What was said about them before may be lost. */
+  /** Connected again: media take the networks of now. What was interrupted for another reason is seen to after `sync`. */
   #resumeMedia(): void {
-    if (this.#moved || this.state.call?.media === "interrupted") this.#calls.restart();
+    if (this.#moved) this.#calls.restart();
     this.#moved = false;
   }
 
@@ -415,7 +420,8 @@ export class KloudTalkClient extends EventTarget {
   async #run(self: StoredDevice): Promise<void> {
     const core = this.#core;
     core.self = self;
-    core.set({ phase: "ready", device: self.device, registration: null, linking: null, signedOutReason: null });
+    const { alwaysRelay } = await core.storage.preferences();
+    core.set({ phase: "ready", device: self.device, registration: null, linking: null, signedOutReason: null, alwaysRelay });
     await this.#contacts.restore();
     const url = `${this.#base.replace(/^http/u, "ws")}/v1/ws`;
     core.socket = new Socket(url, self.token, core.platform, {

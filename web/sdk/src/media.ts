@@ -1,18 +1,26 @@
-/** One WebRTC connection: audio both ways, candidates in batches, ICE restart, numbers about its quality. */
+/** One WebRTC connection: audio both ways, candidates in batches, ICE restarts towards the other side or a relay's leg, what the browser counts. */
 import type { Platform } from "./platform.js";
-import type { CallQuality } from "./state.js";
+import type { Look } from "./quality.js";
+import { iceCredentials, overLeg, relayedOnly, setupRole, withoutAddresses, withRobustOpus, type IceCredentials, type Leg } from "./sdp.js";
+import type { Rung } from "./state.js";
 
 const BATCH = 40;
 
 export interface MediaEvents {
   /** Candidates to be sent, in order. */
   candidates(candidates: readonly RTCIceCandidateInit[], end: boolean): void;
-  /** The path came up, went down for the moment, or cannot be had. */
-  state(state: "flowing" | "interrupted" | "failed"): void;
+  /** ICE and DTLS came up, went down for the moment, or cannot be had. */
+  state(state: "connected" | "disconnected" | "failed"): void;
   remote(stream: MediaStream): void;
 }
 
-export const UNKNOWN: CallQuality = { rttMs: null, jitterMs: null, lossPercent: null, level: "unknown", path: null };
+export interface MediaOptions {
+  readonly iceServers: readonly RTCIceServer[];
+  /** The other side must not learn this device's addresses: TURN servers and relays only, in what is said and in what is sent. */
+  readonly hidden: boolean;
+  /** Hidden, and a relay is there: nothing at all goes to the other side's candidates. */
+  readonly closed: boolean;
+}
 
 export class Media {
   readonly #pc: RTCPeerConnection;
@@ -20,34 +28,43 @@ export class Media {
   readonly #events: MediaEvents;
   readonly #local: MediaStream;
   readonly #remote: MediaStream;
+  readonly #iceServers: RTCIceServer[];
+  readonly #hidden: boolean;
+  #shut: boolean;
   #waiting: RTCIceCandidateInit[] = [];
   #ended = false;
   #flush: number | null = null;
   #early: RTCIceCandidateInit[] = [];
-  #counted = { lost: 0, received: 0 };
+  #leg: ReadonlySet<string> = new Set();
+  /** Of DTLS; null before the first answer. */
+  #active: boolean | null = null;
+  /** Negotiations that were begun: one that waits for the server stops when another has begun. */
+  #begun = 0;
   #closed = false;
 
-  constructor(platform: Platform, iceServers: readonly RTCIceServer[], local: MediaStream, events: MediaEvents) {
+  constructor(platform: Platform, { iceServers, hidden, closed }: MediaOptions, local: MediaStream, events: MediaEvents) {
     this.#platform = platform;
     this.#events = events;
     this.#local = local;
-    const pc = (this.#pc = new platform.RTCPeerConnection({ iceServers: [...iceServers], bundlePolicy: "max-bundle" }));
+    this.#iceServers = [...iceServers];
+    this.#hidden = hidden;
+    this.#shut = closed;
+    const pc = (this.#pc = new platform.RTCPeerConnection(this.#configuration(hidden)));
     this.#remote = new MediaStream();
     for (const track of local.getAudioTracks()) pc.addTrack(track, local);
     pc.ontrack = ({ track }) => {
+      if (this.#remote.getTracks().includes(track)) return;
       this.#remote.addTrack(track);
       events.remote(this.#remote);
     };
     pc.onicecandidate = ({ candidate }) => {
       if (candidate === null || candidate.candidate === "") this.#ended = true;
-      else this.#waiting.push(candidate.toJSON());
+      else this.#gathered(candidate.toJSON());
       this.#flush ??= platform.setTimeout(() => { this.#send(); }, BATCH);
     };
     pc.onconnectionstatechange = () => {
-      if (this.#closed) return;
-      if (pc.connectionState === "connected") events.state("flowing");
-      else if (pc.connectionState === "disconnected") events.state("interrupted");
-      else if (pc.connectionState === "failed") events.state("failed");
+      const state = pc.connectionState;
+      if (!this.#closed && (state === "connected" || state === "disconnected" || state === "failed")) events.state(state);
     };
   }
 
@@ -55,28 +72,56 @@ export class Media {
     return this.#remote;
   }
 
+  get connected(): boolean {
+    return !this.#closed && this.#pc.connectionState === "connected";
+  }
+
   /** Our offer; `restart` gathers anew over the networks of now (RFC 8445, section 9). */
   async offer(restart = false): Promise<string> {
-    this.#ended = false;
+    await this.#begin(restart);
     await this.#pc.setLocalDescription(await this.#pc.createOffer({ iceRestart: restart }));
-    return this.#pc.localDescription?.sdp ?? "";
+    return this.#said();
   }
 
   /** Our answer to an offer. */
-  async answer(offer: string): Promise<string> {
-    await this.#pc.setRemoteDescription({ type: "offer", sdp: offer });
+  async answer(offer: string, restart = false): Promise<string> {
+    await this.#begin(restart);
+    await this.#pc.setRemoteDescription({ type: "offer", sdp: this.#heard(offer) });
     await this.#takeEarly();
     await this.#pc.setLocalDescription(await this.#pc.createAnswer());
-    return this.#pc.localDescription?.sdp ?? "";
+    this.#active ??= setupRole(this.#pc.localDescription?.sdp ?? "") === "active";
+    return this.#said();
   }
 
   async accept(answer: string): Promise<void> {
-    await this.#pc.setRemoteDescription({ type: "answer", sdp: answer });
+    if (this.#pc.signalingState !== "have-local-offer") return;
+    this.#active ??= setupRole(answer) !== "active";
+    await this.#pc.setRemoteDescription({ type: "answer", sdp: this.#heard(answer) });
     await this.#takeEarly();
+  }
+
+  /**
+   * Restarts ICE towards our leg of a relay: an offer that nobody gets to see, answered by the other side's description with the leg's ICE
+   * lines. DTLS goes on end to end. `ask` gets the leg for our new credentials; false when another negotiation has begun meanwhile.
+   */
+  async toLeg(peer: string, ask: (credentials: IceCredentials) => Promise<Leg>): Promise<boolean> {
+    const number = await this.#begin(false);
+    // with candidates of the other side still known, new host ports could try them
+    this.#pc.setConfiguration(this.#configuration(this.#hidden && !this.#shut));
+    await this.#pc.setLocalDescription(await this.#pc.createOffer({ iceRestart: true }));
+    const offer = this.#pc.localDescription?.sdp ?? "";
+    const credentials = iceCredentials(offer);
+    if (credentials === null) throw new Error("an offer without ICE");
+    const leg = await ask(credentials);
+    if (number !== this.#begun || this.#closed) return false;
+    this.#leg = new Set(leg.candidates.map((candidate) => address(candidate.split(" ")[4], candidate.split(" ")[5])));
+    await this.#pc.setRemoteDescription({ type: "answer", sdp: withRobustOpus(overLeg(peer, offer, leg, this.#active ?? false)) });
+    return true;
   }
 
   /** Candidates of the other side; those that come before its description wait for it. */
   async add(candidates: readonly RTCIceCandidateInit[]): Promise<void> {
+    if (this.#shut) return;
     if (this.#pc.remoteDescription === null) {
       this.#early.push(...candidates);
       return;
@@ -105,31 +150,30 @@ export class Media {
     return found;
   }
 
-  async quality(): Promise<CallQuality> {
-    if (this.#closed) return UNKNOWN;
-    let rtt: number | null = null, jitter: number | null = null, received = 0, lost = 0, path: CallQuality["path"] = null;
-    const stats = await this.#pc.getStats();
-    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- reports have a shape for each type
-    const all: any[] = [];
-    stats.forEach((report) => all.push(report));
-    const byId = new Map(all.map((report) => [report.id, report]));
-    for (const report of all) {
-      if (report.type === "inbound-rtp" && report.kind === "audio") {
-        jitter = typeof report.jitter === "number" ? report.jitter * 1000 : jitter;
-        received += report.packetsReceived ?? 0;
-        lost += report.packetsLost ?? 0;
-      } else if (report.type === "remote-inbound-rtp" && typeof report.roundTripTime === "number") {
-        rtt ??= report.roundTripTime * 1000;
-      } else if (report.type === "candidate-pair" && report.nominated && report.state === "succeeded") {
-        if (typeof report.currentRoundTripTime === "number") rtt = report.currentRoundTripTime * 1000;
-        const relayed = [report.localCandidateId, report.remoteCandidateId].some((id) => byId.get(id)?.candidateType === "relay");
-        path = relayed ? "relay" : "direct";
-      }
-    }
-    const [newLost, newReceived] = [Math.max(0, lost - this.#counted.lost), Math.max(0, received - this.#counted.received)];
-    this.#counted = { lost, received };
-    const loss = newLost + newReceived === 0 ? null : (100 * newLost) / (newLost + newReceived);
-    return { rttMs: rtt, jitterMs: jitter, lossPercent: loss, level: level(rtt, jitter, loss), path };
+  /** What the browser has counted so far (W3C webrtc-stats); null when the connection is closed. */
+  async look(): Promise<Look | null> {
+    if (this.#closed) return null;
+    const byId = new Map<string, Report>();
+    (await this.#pc.getStats()).forEach((report: Report) => { byId.set(report.id, report); });
+    const all = [...byId.values()];
+    const chosen = all.find((one) => one.type === "transport" && one.selectedCandidatePairId !== undefined)?.selectedCandidatePairId;
+    const pair = byId.get(chosen ?? "") ?? all.find((one) => one.type === "candidate-pair" && one.selected === true)
+      ?? all.find((one) => one.type === "candidate-pair" && one.nominated === true && one.state === "succeeded") ?? null;
+    const [local, remote] = [byId.get(pair?.localCandidateId ?? ""), byId.get(pair?.remoteCandidateId ?? "")];
+    const atLeg = remote !== undefined && this.#leg.has(address(remote.address ?? remote.ip, remote.port));
+    const heard = all.filter((one) => one.type === "inbound-rtp" && one.kind === "audio");
+    const sum = (field: "packetsReceived" | "packetsLost" | "concealedSamples" | "totalSamplesReceived"): number => heard.reduce((total, one) => total + (one[field] ?? 0), 0);
+    const rtcp = all.find((one) => one.type === "remote-inbound-rtp" && one.kind !== "video" && typeof one.roundTripTime === "number");
+    return {
+      pair: pair?.id ?? null,
+      rung: pair === null || local === undefined ? null : rung(local, remote, atLeg),
+      atLeg,
+      packets: sum("packetsReceived"), lost: Math.max(0, sum("packetsLost")),
+      concealed: sum("concealedSamples"), samples: sum("totalSamplesReceived"),
+      jitter: heard.find((one) => typeof one.jitter === "number")?.jitter ?? null,
+      // RTCP's goes all the way; over a relay ICE's would end at it
+      rtt: rtcp?.roundTripTime ?? (atLeg ? null : pair?.currentRoundTripTime ?? null),
+    };
   }
 
   close(): void {
@@ -137,6 +181,41 @@ export class Media {
     if (this.#flush !== null) this.#platform.clearTimeout(this.#flush);
     this.#pc.close();
     for (const track of this.#remote.getTracks()) track.stop();
+  }
+
+  /** A negotiation begins: what was under way is given up. `exposed`: with the other side's candidates. */
+  async #begin(exposed: boolean): Promise<number> {
+    const number = ++this.#begun;
+    if (this.#pc.signalingState === "have-local-offer") await this.#pc.setLocalDescription({ type: "rollback" });
+    this.#waiting = [];
+    this.#ended = false;
+    if (exposed && this.#hidden) {
+      this.#shut = false;
+      this.#pc.setConfiguration(this.#configuration(true));
+    }
+    return number;
+  }
+
+  #configuration(relayed: boolean): RTCConfiguration {
+    return { iceServers: this.#iceServers, bundlePolicy: "max-bundle", iceTransportPolicy: relayed ? "relay" : "all" };
+  }
+
+  #said(): string {
+    const sdp = this.#pc.localDescription?.sdp ?? "";
+    return this.#hidden ? withoutAddresses(sdp) : sdp;
+  }
+
+  #heard(sdp: string): string {
+    return withRobustOpus(this.#shut ? withoutAddresses(sdp) : sdp);
+  }
+
+  #gathered(init: RTCIceCandidateInit): void {
+    if (!this.#hidden) {
+      this.#waiting.push(init);
+      return;
+    }
+    const candidate = relayedOnly(init.candidate ?? "");
+    if (candidate !== null && !this.#shut) this.#waiting.push({ ...init, candidate });
   }
 
   #send(): void {
@@ -154,10 +233,23 @@ export class Media {
   }
 }
 
-/** What people notice: echo of delay above some 300 ms, gaps above some 3 % loss (ITU-T G.107 in broad strokes). */
-export function level(rtt: number | null, jitter: number | null, loss: number | null): CallQuality["level"] {
-  if (rtt === null && loss === null) return "unknown";
-  if ((rtt ?? 0) > 500 || (loss ?? 0) > 8 || (jitter ?? 0) > 80) return "poor";
-  if ((rtt ?? 0) > 250 || (loss ?? 0) > 2 || (jitter ?? 0) > 35) return "fair";
-  return "good";
+/** The fields of the reports that are read here. */
+interface Report {
+  readonly type: string; readonly id: string; readonly kind?: string;
+  readonly selectedCandidatePairId?: string; readonly selected?: boolean; readonly nominated?: boolean; readonly state?: string;
+  readonly localCandidateId?: string; readonly remoteCandidateId?: string; readonly currentRoundTripTime?: number;
+  readonly candidateType?: string; readonly relayProtocol?: string; readonly address?: string; readonly ip?: string; readonly port?: number;
+  readonly packetsReceived?: number; readonly packetsLost?: number; readonly jitter?: number; readonly roundTripTime?: number;
+  readonly concealedSamples?: number; readonly totalSamplesReceived?: number;
+}
+
+function address(host: string | undefined, port: string | number | undefined): string {
+  return `${host ?? ""} ${port ?? ""}`;
+}
+
+function rung(local: Report, remote: Report | undefined, atLeg: boolean): Rung {
+  if (atLeg) return "relay";
+  if (local.candidateType === "relay") return local.relayProtocol === "tls" ? "turn_tls" : local.relayProtocol === "tcp" ? "turn_tcp" : "turn_udp";
+  if (remote?.candidateType === "relay") return "turn_peer";
+  return local.candidateType === "host" && remote?.candidateType === "host" ? "host" : "srflx";
 }

@@ -92,9 +92,19 @@ export interface ParsedPhonebook {
   readonly duplicates: number;
 }
 export interface UploadResult { readonly count: number; readonly added: number; readonly matches: number; readonly remaining: number | null }
+/**
+ * What carries a call: both in one network (`host`), through the NATs between (`srflx`), a TURN server of ours over UDP, TCP or TLS, one of the
+ * other side's (`turn_peer`), or the relay of last resort.
+ */
+export type Rung = "host" | "srflx" | "turn_udp" | "turn_tcp" | "turn_tls" | "turn_peer" | "relay";
 export interface CallQuality {
-  readonly rttMs: number | null; readonly jitterMs: number | null; readonly lossPercent: number | null;
-  readonly level: "good" | "fair" | "poor" | "unknown"; readonly path: "direct" | "relay" | null;
+  readonly rttMs: number | null; readonly jitterMs: number | null;
+  /** Of the last seconds: packets that did not come; sound that had to be made up for them. */
+  readonly lossPercent: number | null; readonly concealedPercent: number | null;
+  /** Mean opinion score of what is heard, 1 to 4.4. */
+  readonly mos: number | null;
+  readonly level: "good" | "fair" | "poor" | "unknown";
+  readonly path: "direct" | "relay" | null; readonly rung: Rung | null;
 }
 export interface CallState {
   readonly id: string; readonly direction: "outgoing" | "incoming"; readonly stage: CallStage;
@@ -140,10 +150,12 @@ export interface ClientState {
   readonly call: CallState | null;
   readonly notices: readonly SecurityNotice[];
   readonly signedOutReason: "revoked" | "replaced" | null;
+  /** Calls of this device go through relays only, so that nobody who is called learns its IP address. */
+  readonly alwaysRelay: boolean;
 }
 
 /** Before anything is known. */
 export const INITIAL: ClientState = {
   phase: "signed_out", connection: { status: "offline", retryAt: null, cause: null }, registration: null, linking: null, openLink: null, account: null, device: null,
-  devices: [], consents: [], contacts: [], contactsWanted: false, policyWanted: false, blocks: [], history: [], historyNext: null, call: null, notices: [], signedOutReason: null,
+  devices: [], consents: [], contacts: [], contactsWanted: false, policyWanted: false, blocks: [], history: [], historyNext: null, call: null, notices: [], signedOutReason: null, alwaysRelay: false,
 };

@@ -26,6 +26,8 @@ export interface StoredPin {
 /** A registration that was begun. */
 export interface StoredRegistration { readonly token: string; readonly account: string | null; readonly state: unknown }
 
+export interface Preferences { readonly alwaysRelay: boolean }
+
 const STORES = ["device", "book", "pins", "registration"] as const;
 type Store = (typeof STORES)[number];
 
@@ -58,6 +60,13 @@ export class Storage {
   }
   saveDevice(device: StoredDevice): Promise<void> {
     return this.#write(["device", "registration"], (stores) => { stores.registration?.clear(); stores.device?.put(device, "self"); });
+  }
+  /** What was chosen on this device; nothing of it is told to the server. */
+  async preferences(): Promise<Preferences> {
+    return ((await this.#read("device", (store) => store.get("preferences"))) as Preferences | undefined) ?? { alwaysRelay: false };
+  }
+  savePreferences(preferences: Preferences): Promise<void> {
+    return this.#write(["device"], (stores) => stores.device?.put(preferences, "preferences"));
   }
   registration(): Promise<StoredRegistration | undefined> {
     return this.#read("registration", (store) => store.get("self")) as Promise<StoredRegistration | undefined>;

@@ -7,6 +7,7 @@ import { verifyCertificate } from "../src/certificates.js";
 import { approvalMac, claimMac, parseCode, showCode } from "../src/linking.js";
 import { safetyNumber } from "../src/safety-number.js";
 import { prove, type Act } from "../src/proof.js";
+import { mos } from "../src/quality.js";
 import { open, seal } from "../src/sealing.js";
 import type { StoredDevice } from "../src/storage.js";
 import type { DeviceCertificate } from "../src/wire.js";
@@ -83,4 +84,10 @@ test.each(load("proof")["proofs"] as Vector[])("proof of $act", async ({ act, at
   const signing = { privateKey: await ed25519(v["signing_private"], v["signing_public"]) } as CryptoKeyPair;
   const self = { account: v["account"], device: v["device"], signing } as StoredDevice;
   expect(await prove(act as Act, self, at)).toEqual({ at, signature });
+});
+
+test("mean opinion scores are those of the relay", () => {
+  const vectors = load("mos") as unknown as { loss: number; jitter: number; rtt: number; mos: number }[];
+  expect(vectors.length).toBeGreaterThan(100);
+  for (const { mos: expected, ...given } of vectors) expect(mos(given)).toBeCloseTo(expected, 9);
 });

@@ -1,4 +1,4 @@
-import type { CallState } from "@kloudtalk/sdk";
+import type { CallState, Rung } from "@kloudtalk/sdk";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "../icons";
 import { startSound } from "../ring";
@@ -170,6 +170,16 @@ function Status({ call }: { call: CallState }) {
   );
 }
 
+const WAYS: Record<Rung, string> = {
+  host: "direct, within one network",
+  srflx: "direct",
+  turn_udp: "through a TURN server (UDP)",
+  turn_tcp: "through a TURN server (TCP)",
+  turn_tls: "through a TURN server (TLS)",
+  turn_peer: "through the other side's TURN server",
+  relay: "through the server's relay",
+};
+
 const QUALITY = { good: "Good connection", fair: "Fair connection", poor: "Poor connection", unknown: "Measuring…" } as const;
 
 function Details({ call, name }: { call: CallState; name: string }) {
@@ -186,7 +196,9 @@ function Details({ call, name }: { call: CallState; name: string }) {
             <dt>Round trip</dt><dd>{number(quality.rttMs, "ms")}</dd>
             <dt>Jitter</dt><dd>{number(quality.jitterMs, "ms")}</dd>
             <dt>Lost</dt><dd>{number(quality.lossPercent, "%", 1)}</dd>
-            <dt>Path</dt><dd>{quality.path === null ? "–" : quality.path === "direct" ? "direct" : "through a relay, still encrypted"}</dd>
+            <dt>Made up for loss</dt><dd>{number(quality.concealedPercent, "%", 1)}</dd>
+            <dt>Quality</dt><dd>{quality.mos === null ? "–" : `${quality.mos.toFixed(1)} of 4.4 (MOS)`}</dd>
+            <dt>Way</dt><dd>{quality.rung === null ? "–" : `${WAYS[quality.rung]}; encrypted between the two of you`}</dd>
           </dl>
         </details>
       ) : null}

@@ -16,6 +16,7 @@ const WHO: { value: AccountState["whoCanCall"]; label: string }[] = [
 export function Settings() {
   const { client, state } = useTalk();
   const who = useAction();
+  const hide = useAction();
   const { account } = state;
   return (
     <div class="stack">
@@ -34,6 +35,13 @@ export function Settings() {
         </fieldset>
         <Failure error={who.error} />
         <p class="soft small">Who may not call you cannot tell it from you being offline.</p>
+        <label class="check">
+          <input type="checkbox" checked={state.alwaysRelay} disabled={hide.busy}
+            onChange={(event) => { const { checked } = event.currentTarget; void hide.run(() => client.setAlwaysRelay(checked)); }} />
+          <span>Always use a relay for calls</span>
+        </label>
+        <p class="soft small">People you talk to cannot see your IP address. Calls may sound a little later. It holds for this device, from the next call on.</p>
+        <Failure error={hide.error} />
         <ConsentSwitch purpose="phonebook" label="Use my phonebook to find people" note="Taking this back deletes your contacts from the server and from this device at once." />
         {state.contacts.length > 0 ? (
           <Confirmed label="Delete my address book" question="Delete every contact from the server and from this device? It happens at once; there is no backup. Your own phonebook stays as it is." yes="Delete address book" action={() => client.deleteAddressBook()} />

@@ -1,0 +1,111 @@
+"""Calls that must connect whatever stands between, and go on when it changes: a part of ``python -m tests.network.matrix``."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.browser.browsers import CHROMIUM_HZ, FIREFOX_HZ
+from tests.browser.service import Service
+from tests.network.capture import capture, kind, opus_of_tone, rtp_payload, tone_in
+from tests.network.lab import PUBLIC, SECOND, TURN, Lab, lab
+from tests.network.servers import RELAY_PORTS, make_authority, service, turn_server
+from tests.network.talk import Talker, call, end, people, rung
+
+pytestmark = pytest.mark.network
+
+
+@contextlib.asynccontextmanager
+async def world(folder: Path, caller: str, callee: str) -> AsyncIterator[tuple[Lab, Service, Talker, Talker]]:
+    """A lab with every server, and Alice and Bob in it."""
+    folder.chmod(0o755)
+    with lab() as network:
+        authority = make_authority(folder / "ca")
+        async with (
+            turn_server(network, folder / "turn", authority),
+            service(network, folder / "data", turn=True, relay=True) as running,
+            people(network, running, authority, {"Alice": ("alice", caller), "Bob": ("bob", callee)}) as both,
+        ):
+            yield network, running, both["Alice"], both["Bob"]
+
+
+async def silence(change: Callable[[], object], *talkers: Talker, seconds: float = 15.0) -> float:
+    """Change something in the middle of a call; the longest time without a packet at either side, in seconds."""
+    gaps = [asyncio.create_task(one.page.js("(ms) => lab.gap(ms)", seconds * 1000)) for one in talkers]
+    await asyncio.gather(*(one.page.until("performance.now() > 0", "the page") for one in talkers))
+    change()
+    longest = await asyncio.gather(*gaps)
+    assert min(longest) >= 0, "no audio came back"
+    return max(longest) / 1000
+
+
+async def test_every_network_connects_and_goes_on(tmp_path: Path) -> None:
+    async with world(tmp_path, "chromium", "firefox") as (network, _, alice, bob):
+
+        async def one(expected: str) -> float:
+            await asyncio.gather(alice.ready(), bob.ready())
+            outcome = await call(alice, bob)
+            assert outcome.connected, (expected, await alice.page.text())
+            assert outcome.rung == expected
+            return max(time for time in outcome.heard if time is not None)
+
+        await one("srflx")
+        # the way dies under the call: the relay takes over, and nobody has to call again
+        assert await silence(lambda: network.block("alice", (PUBLIC["bob"], TURN)), alice, bob) < 3.0
+        assert {rung(await alice.stats()), rung(await bob.stats())} == {"relay"}
+        await alice.page.click("button", "Good connection")
+        await alice.page.sees("through the server's relay")
+        await end(alice, bob)
+        network.block("alice", ())
+
+        for home in ("alice", "bob"):
+            network.nat(home, "symmetric")
+        await one("turn/udp")
+        await end(alice, bob)
+        network.firewall("alice", "no_udp")
+        await one("turn/tcp")
+        await end(alice, bob)
+        network.firewall("alice", "tcp443")
+        await one("turn/tls")
+        await end(alice, bob)
+        network.firewall("alice", "open")
+        for home in ("alice", "bob"):
+            network.block(home, (TURN,))
+        await one("relay")
+        await end(alice, bob)
+
+
+async def test_who_hides_is_not_seen_and_who_relays_cannot_listen(tmp_path: Path) -> None:
+    async with world(tmp_path, "firefox", "chromium") as (network, running, alice, bob):
+        await alice.always_relay(True)
+        for caller, callee in itertools.permutations((alice, bob)):
+            with capture(network, "bob") as at_bob, capture(network, "server") as at_server:
+                outcome = await call(caller, callee)
+                assert outcome.connected
+                assert outcome.rung == "relay"
+                await asyncio.gather(alice.page.hears(CHROMIUM_HZ), bob.page.hears(FIREFOX_HZ))
+                await end(caller, callee)
+
+            # no packet and no candidate shows Bob where Alice is
+            hers = {PUBLIC["alice"], SECOND, "10.1.0.2", "10.3.0.2"}
+            assert {packet.source for packet in at_bob} & hers == set()
+            assert {packet.target for packet in at_bob} & hers == set()
+            told: list[str] = await bob.page.js("() => lab.candidates")
+            assert told
+            assert [line for line in told if any(address in line for address in hers)] == []
+
+            # what the relay gets is ICE, DTLS and SRTP, and no one can hear a call in it
+            low, high = RELAY_PORTS
+            through = [p.payload for p in at_server if p.protocol == 17 and any(low <= port <= high for port in p.ports)]
+            media = [rtp_payload(payload) for payload in through if kind(payload) == "rtp"]
+            assert {kind(payload) for payload in through} == {"stun", "dtls", "rtp", "rtcp"}
+            assert len(media) > 100
+            for hz in (CHROMIUM_HZ, FIREFOX_HZ):
+                assert tone_in(opus_of_tone(hz), hz) > 0.5  # the method finds a tone that is there
+                for tag in (10, 16):  # without the tag of SRTP's authentication (RFC 3711, RFC 7714)
+                    assert tone_in((payload[:-tag] for payload in media), hz) < 0.2
+    for line in running.log:
+        assert not any(address in line for address in (*PUBLIC.values(), SECOND)), line

@@ -1,0 +1,149 @@
+/**
+ * Which way a call's media take, and who says when that changes. Pure: `advance(ladder, event)` answers the next ladder and what to do.
+ *
+ * A way has a number, its epoch; epoch 0 is the first offer and answer. Only the caller begins an epoch, so two can never meet half-way. The
+ * callee, when it is the one that hears nothing, says a wish that names the epoch it is unhappy with; a wish about another epoch than that of
+ * now has been fulfilled already. Over the relay each device speaks with its own leg, so nothing has to be exchanged but the epoch.
+ */
+
+export type Via = "direct" | "relay";
+
+export interface Ladder {
+  /** The caller. */
+  readonly leader: boolean;
+  readonly epoch: number;
+  /** `direct` is all that needs no relay of ours: host, server-reflexive, TURN. */
+  readonly via: Via;
+  /** The way of this epoch carries media. */
+  readonly carried: boolean;
+  /** Some epoch did. */
+  readonly ever: boolean;
+  /** Ways that were tried since one carried. */
+  readonly tried: number;
+  /** A relay may be asked for. */
+  readonly relay: boolean;
+  /** One of the two hides its address: its packets go to a relay only. */
+  readonly hidden: boolean;
+  /** The other side knows epochs. */
+  readonly moves: boolean;
+  /** The networks of this device changed, and direct ways were not tried since. */
+  readonly fresh: boolean;
+  /** A direct way carried media before. */
+  readonly direct: boolean;
+  /** Ways back to direct that were tried since one carried. */
+  readonly returns: number;
+}
+
+export type LadderEvent =
+  /** Offer and answer are exchanged. */
+  | { readonly type: "answered"; readonly hidden: boolean; readonly moves: boolean }
+  /** Media flow on the way of this epoch. */
+  | { readonly type: "flows"; readonly epoch: number }
+  /** The wait that was asked for is over. */
+  | { readonly type: "late"; readonly epoch: number }
+  /** Nothing comes any more, or ICE has failed. */
+  | { readonly type: "lost"; readonly epoch: number }
+  /** There is no relay to be had. */
+  | { readonly type: "no_relay"; readonly epoch: number }
+  /** The networks of this device changed. */
+  | { readonly type: "network" }
+  /** The relay that carries the call is about to end. */
+  | { readonly type: "renew" }
+  /** The hub is reachable again: what was said meanwhile may be lost. */
+  | { readonly type: "again" }
+  /** The time for `return` has come. */
+  | { readonly type: "return"; readonly epoch: number }
+  /** The other side said. */
+  | { readonly type: "restart" | "relay"; readonly epoch: number }
+  | { readonly type: "wish"; readonly epoch: number; readonly via: Via };
+
+export type Act =
+  /** Make an offer that restarts ICE, and say it (`restart`). */
+  | { readonly act: "offer" }
+  /** Answer the offer that came. */
+  | { readonly act: "answer" }
+  /** Restart ICE towards the own leg of the relay. */
+  | { readonly act: "leg" }
+  | { readonly act: "say"; readonly kind: "relay" | "wish"; readonly body: { readonly epoch: number; readonly via?: Via } }
+  /** Come back with `late` after that many milliseconds, unless media flow before. */
+  | { readonly act: "wait"; readonly milliseconds: number }
+  /** Media are over a relay, and a direct way may be there again: come back with `return` after that many milliseconds. */
+  | { readonly act: "return"; readonly milliseconds: number };
+
+/** Milliseconds that the first way has, and every later one before media have ever flowed. */
+export const CONNECT_WITHIN = 4_000;
+/** Milliseconds for a way that replaces one that carried: people are waiting in silence. */
+export const REPLACE_WITHIN = 1_500;
+const REPLACE_AT_MOST = 6_000;
+/** Milliseconds on a relay after a change of networks, until the direct way is tried. */
+export const RETURN_FRESH = 2_000;
+/** The same when nothing is known to have changed, and a direct way carried before; doubles with each try. */
+export const RETURN_LATER = 30_000;
+const RETURN_AT_MOST = 600_000;
+
+export function start(leader: boolean, relay: boolean): Ladder {
+  return { leader, epoch: 0, via: "direct", carried: false, ever: false, tried: 0, relay, hidden: false, moves: false, fresh: false, direct: false, returns: 0 };
+}
+
+export function advance(ladder: Ladder, event: LadderEvent): readonly [Ladder, readonly Act[]] {
+  switch (event.type) {
+    case "answered": {
+      const next = { ...ladder, hidden: event.hidden, moves: event.moves };
+      // both know this without a word: the epoch after a hidden answer is the relay's
+      if (next.hidden && next.moves && next.relay) return [{ ...next, epoch: 1, via: "relay" }, [{ act: "leg" }, { act: "wait", milliseconds: CONNECT_WITHIN }]];
+      return [next, [{ act: "wait", milliseconds: CONNECT_WITHIN }]];
+    }
+    case "flows": {
+      if (event.epoch !== ladder.epoch || ladder.carried) return [ladder, []];
+      const next = { ...ladder, carried: true, ever: true, tried: 0 };
+      if (ladder.via === "direct") return [{ ...next, fresh: false, direct: true, returns: 0 }, []];
+      if (ladder.hidden || !(ladder.fresh || ladder.direct)) return [next, []];
+      return [next, [{ act: "return", milliseconds: ladder.fresh ? RETURN_FRESH : Math.min(RETURN_AT_MOST, RETURN_LATER * 2 ** ladder.returns) }]];
+    }
+    case "return":
+      if (event.epoch !== ladder.epoch || !ladder.carried || ladder.via !== "relay") return [ladder, []];
+      return move({ ...ladder, fresh: false, returns: ladder.returns + 1 }, "direct");
+    case "late":
+      if (event.epoch !== ladder.epoch || ladder.carried) return [ladder, []];
+      // without a relay the first try is all there is: starting anew would only cost what it has got so far
+      return !ladder.relay && !ladder.ever ? [ladder, []] : next(ladder);
+    case "lost":
+      return event.epoch === ladder.epoch ? next({ ...ladder, carried: false }) : [ladder, []];
+    case "no_relay":
+      return event.epoch === ladder.epoch && ladder.via === "relay" ? next(ladder) : [ladder, []];
+    case "network": {
+      const next = { ...ladder, fresh: true, returns: 0 };
+      return ladder.ever ? move(next, ladder.via) : [next, []];
+    }
+    case "renew":
+      return ladder.via === "relay" ? move(ladder, "relay") : [ladder, []];
+    case "again":
+      return ladder.ever && !ladder.carried ? move(ladder, ladder.via) : [ladder, []];
+    case "restart":
+    case "relay": {
+      if (ladder.leader || event.epoch <= ladder.epoch) return [ladder, []];
+      const via: Via = event.type === "relay" ? "relay" : "direct";
+      return [{ ...ladder, epoch: event.epoch, via, carried: false }, [{ act: via === "relay" ? "leg" : "answer" }, wait(ladder)]];
+    }
+    case "wish":
+      return ladder.leader && event.epoch === ladder.epoch ? move({ ...ladder, carried: false }, event.via) : [ladder, []];
+  }
+}
+
+/** This way does not carry: the other one. */
+function next(ladder: Ladder): readonly [Ladder, readonly Act[]] {
+  const via: Via = ladder.via === "relay" ? (ladder.hidden && ladder.relay && ladder.tried % 2 === 0 ? "relay" : "direct") : ladder.relay ? "relay" : "direct";
+  return move({ ...ladder, tried: ladder.tried + 1 }, via);
+}
+
+function move(ladder: Ladder, via: Via): readonly [Ladder, readonly Act[]] {
+  if (!ladder.moves) return [ladder, []];
+  if (!ladder.leader) return [ladder, [{ act: "say", kind: "wish", body: { epoch: ladder.epoch, via } }, wait(ladder)]];
+  const epoch = ladder.epoch + 1;
+  const acts: Act[] = via === "relay" ? [{ act: "say", kind: "relay", body: { epoch } }, { act: "leg" }] : [{ act: "offer" }];
+  return [{ ...ladder, epoch, via, carried: false }, [...acts, wait(ladder)]];
+}
+
+function wait(ladder: Ladder): Act {
+  return { act: "wait", milliseconds: ladder.ever ? Math.min(REPLACE_AT_MOST, REPLACE_WITHIN * (1 + ladder.tried / 2)) : CONNECT_WITHIN };
+}

@@ -1,0 +1,66 @@
+/** How well a call is heard, from what the browser counts. Pure. */
+import type { CallQuality, Rung } from "./state.js";
+
+// ITU-T G.107 with default values: R = 93.2 without any impairment (table 3)
+const R_BEST = 93.2;
+// ITU-T G.113, appendix I: G.711 with concealment at random loss; none was standardised for Opus, whose FEC and concealment do no worse
+const BPL = 25.1;
+// milliseconds: Opus' frame of 20 and its look-ahead of 6.5 (RFC 6716, section 2)
+const CODEC_DELAY = 26.5;
+
+/**
+ * Mean opinion score of what is heard, 1 (bad) to 4.4: the E-model (ITU-T G.107), simplified to delay and loss; the delay term is the linear fit
+ * of Cole and Rosenbluth (2001). The same as `media/quality.py`; `tests/vectors/mos.json` holds both to it.
+ *
+ * `loss`: share, 0 to 1. `jitter`, `rtt`: seconds; twice the jitter is waited for in the receiver's buffer.
+ */
+export function mos({ loss, jitter, rtt }: { loss: number; jitter: number; rtt: number }): number {
+  const delay = 1000 * (rtt / 2 + 2 * jitter) + CODEC_DELAY;
+  const byDelay = 0.024 * delay + 0.11 * Math.max(0, delay - 177.3);
+  const percent = 100 * Math.min(1, Math.max(0, loss));
+  const byLoss = (95 * percent) / (percent + BPL);
+  const rating = Math.min(100, Math.max(0, R_BEST - byDelay - byLoss));
+  return Math.max(1, 1 + 0.035 * rating + rating * (rating - 60) * (100 - rating) * 7e-6);
+}
+
+/** In words, by G.107's user satisfaction (annex B): from 4.0 satisfied, from 3.1 some or many dissatisfied, below nearly all. */
+export function level(score: number | null): CallQuality["level"] {
+  if (score === null) return "unknown";
+  return score >= 4 ? "good" : score >= 3.1 ? "fair" : "poor";
+}
+
+/** Before anything is known. */
+export const UNKNOWN: CallQuality = { rttMs: null, jitterMs: null, lossPercent: null, concealedPercent: null, mos: null, level: "unknown", path: null, rung: null };
+
+/** One look at a connection. Counts are since its start; times in seconds. */
+export interface Look {
+  /** The pair of candidates in use, null before there is one. */
+  readonly pair: string | null;
+  readonly rung: Rung | null;
+  /** The pair's far end is the leg that was asked for last. */
+  readonly atLeg: boolean;
+  readonly packets: number;
+  readonly lost: number;
+  readonly jitter: number | null;
+  readonly rtt: number | null;
+  readonly concealed: number;
+  readonly samples: number;
+}
+
+/** What happened between two looks. */
+export function between(before: Look | null, now: Look): CallQuality {
+  const since = (count: (look: Look) => number): number => Math.max(0, count(now) - (before === null ? 0 : count(before)));
+  const [packets, lost, concealed, samples] = [since((l) => l.packets), since((l) => l.lost), since((l) => l.concealed), since((l) => l.samples)];
+  const loss = packets + lost === 0 ? null : lost / (packets + lost);
+  const score = loss === null || now.jitter === null ? null : mos({ loss, jitter: now.jitter, rtt: now.rtt ?? 0 });
+  return {
+    rttMs: now.rtt === null ? null : now.rtt * 1000,
+    jitterMs: now.jitter === null ? null : now.jitter * 1000,
+    lossPercent: loss === null ? null : 100 * loss,
+    concealedPercent: samples === 0 ? null : (100 * concealed) / samples,
+    mos: score,
+    level: level(score),
+    path: now.rung === null ? null : now.rung === "host" || now.rung === "srflx" ? "direct" : "relay",
+    rung: now.rung,
+  };
+}

@@ -1,0 +1,71 @@
+/** What is read and changed in session descriptions (RFC 8866, RFC 8839): ICE lines, candidates, DTLS roles, Opus settings. Pure. */
+
+export interface IceCredentials { readonly ufrag: string; readonly pwd: string }
+/** One's leg of the relay: what stands in the other side's place as far as ICE goes. */
+export interface Leg extends IceCredentials { readonly candidates: readonly string[] }
+
+const lines = (sdp: string): string[] => sdp.split(/\r?\n/u).filter((line) => line !== "");
+const joined = (all: readonly string[]): string => `${all.join("\r\n")}\r\n`;
+
+/** The first user name fragment and password; with everything bundled there is one pair. Null: none. */
+export function iceCredentials(sdp: string): IceCredentials | null {
+  const ufrag = /^a=ice-ufrag:(\S+)/mu.exec(sdp)?.[1];
+  const pwd = /^a=ice-pwd:(\S+)/mu.exec(sdp)?.[1];
+  return ufrag === undefined || pwd === undefined ? null : { ufrag, pwd };
+}
+
+/** `active`, `passive` or `actpass` (RFC 8842, section 5); null: none. */
+export function setupRole(sdp: string): string | null {
+  return /^a=setup:(\S+)/mu.exec(sdp)?.[1] ?? null;
+}
+
+/** The description without any address: no candidates, no connection data. */
+export function withoutAddresses(sdp: string): string {
+  return joined(lines(sdp).flatMap((line) => {
+    if (/^a=(?:candidate|end-of-candidates|remote-candidates)/u.test(line)) return [];
+    if (line.startsWith("c=")) return ["c=IN IP4 0.0.0.0"];
+    if (line.startsWith("a=rtcp:")) return ["a=rtcp:9 IN IP4 0.0.0.0"];
+    const media = /^m=(\S+) \d+ (.*)$/u.exec(line);
+    return media === null ? [line] : [`m=${media[1] ?? ""} 9 ${media[2] ?? ""}`];
+  }));
+}
+
+/** A candidate of a TURN server without the address that the server saw (RFC 8839, section 5.1: raddr); null: it is not a TURN server's. */
+export function relayedOnly(candidate: string): string | null {
+  if (!/ typ relay( |$)/u.test(candidate)) return null;
+  return candidate.replace(/ raddr \S+/u, " raddr 0.0.0.0").replace(/ rport \d+/u, " rport 9");
+}
+
+/**
+ * The other side's description as an answer to our offer, with only its ICE lines replaced by those of our leg.
+ *
+ * `peer`: its newest description; DTLS fingerprint, media and codecs stay its own. `offer`: ours; header extensions that it does not have are left out
+ * (Firefox refuses an answer with others). The leg is announced as ICE-lite: it is always the controlled side, and a callee that keeps the role
+ * it had towards the other side (Firefox does) would be a second one, and wait for ever. `active`: we have the DTLS client's role, which must stay so (RFC 8842, section 5.5).
+ */
+export function overLeg(peer: string, offer: string, leg: Leg, active: boolean): string {
+  const offered = new Set([...offer.matchAll(/^a=extmap:\d+(?:\/\S+)? (\S+)/gmu)].map((match) => match[1]));
+  return joined(lines(withoutAddresses(peer)).flatMap((line) => {
+    if (line.startsWith("a=ice-ufrag:")) return [`a=ice-ufrag:${leg.ufrag}`];
+    if (line.startsWith("a=ice-pwd:")) return [`a=ice-pwd:${leg.pwd}`, ...leg.candidates.map((one) => `a=${one}`), "a=end-of-candidates"];
+    if (line.startsWith("a=ice-options:") || line === "a=ice-lite") return [];
+    if (line.startsWith("t=")) return [line, "a=ice-lite"];
+    if (line.startsWith("a=setup:")) return [`a=setup:${active ? "passive" : "active"}`];
+    const extension = /^a=extmap:\d+(?:\/\S+)? (\S+)/u.exec(line);
+    return extension !== null && !offered.has(extension[1]) ? [] : [line];
+  }));
+}
+
+/**
+ * What the other side is to be sent: Opus with in-band FEC against loss and with pauses for silence (RFC 7587, section 6.1). Applied to its
+ * description, it holds for what we send.
+ */
+export function withRobustOpus(sdp: string): string {
+  const opus = /^a=rtpmap:(\d+) opus\/48000/imu.exec(sdp)?.[1];
+  if (opus === undefined) return sdp;
+  return joined(lines(sdp).map((line) => {
+    if (!line.startsWith(`a=fmtp:${opus} `)) return line;
+    const kept = line.slice(line.indexOf(" ") + 1).split(";").map((one) => one.trim()).filter((one) => one !== "" && !/^(?:useinbandfec|usedtx)=/u.test(one));
+    return `a=fmtp:${opus} ${[...kept, "useinbandfec=1", "usedtx=1"].join(";")}`;
+  }));
+}

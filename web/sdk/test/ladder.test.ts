@@ -1,0 +1,125 @@
+import { describe, expect, test } from "vitest";
+import { advance, CONNECT_WITHIN, REPLACE_WITHIN, RETURN_FRESH, start, type Act, type Ladder, type LadderEvent, type Via } from "../src/ladder.js";
+
+const run = (ladder: Ladder, ...events: LadderEvent[]): [Ladder, readonly Act[]] => events.reduce<[Ladder, readonly Act[]]>(([now], event) => [...advance(now, event)], [ladder, []]);
+const answered: LadderEvent = { type: "answered", hidden: false, moves: true };
+const up: LadderEvent[] = [answered, { type: "flows", epoch: 0 }];
+
+describe("the caller", () => {
+  test("goes to the relay when nothing has connected in four seconds", () => {
+    const [first, acts] = run(start(true, true), answered);
+    expect(acts).toEqual([{ act: "wait", milliseconds: CONNECT_WITHIN }]);
+    const [second, then] = advance(first, { type: "late", epoch: 0 });
+    expect(second).toMatchObject({ epoch: 1, via: "relay" });
+    expect(then).toEqual([{ act: "say", kind: "relay", body: { epoch: 1 } }, { act: "leg" }, { act: "wait", milliseconds: CONNECT_WITHIN }]);
+  });
+
+  test("does not disturb the first way when there is no relay to go to", () => {
+    expect(run(start(true, false), answered, { type: "late", epoch: 0 })[1]).toEqual([]);
+  });
+
+  test("goes to the relay at once when one of the two hides, and so does the callee, without a word", () => {
+    for (const leader of [true, false]) {
+      const [ladder, acts] = run(start(leader, true), { type: "answered", hidden: true, moves: true });
+      expect(ladder).toMatchObject({ epoch: 1, via: "relay" });
+      expect(acts).toEqual([{ act: "leg" }, { act: "wait", milliseconds: CONNECT_WITHIN }]);
+    }
+  });
+
+  test("replaces a way that is lost by the relay, and the relay by a direct way", () => {
+    const [relayed, acts] = run(start(true, true), ...up, { type: "lost", epoch: 0 });
+    expect(relayed).toMatchObject({ epoch: 1, via: "relay", carried: false });
+    expect(acts.at(-1)).toEqual({ act: "wait", milliseconds: REPLACE_WITHIN * 1.5 });
+    const [direct, then] = run(relayed, { type: "flows", epoch: 1 }, { type: "lost", epoch: 1 });
+    expect(direct).toMatchObject({ epoch: 2, via: "direct" });
+    expect(then[0]).toEqual({ act: "offer" });
+    expect(run(relayed, { type: "no_relay", epoch: 1 })[0]).toMatchObject({ epoch: 2, via: "direct" });
+  });
+
+  test("keeps the relay where one hides", () => {
+    const hidden: LadderEvent = { type: "answered", hidden: true, moves: true };
+    expect(run(start(true, true), hidden, { type: "flows", epoch: 1 }, { type: "lost", epoch: 1 })[0]).toMatchObject({ epoch: 2, via: "relay" });
+    expect(run(start(true, true), hidden, { type: "flows", epoch: 1 }, { type: "network" }, { type: "flows", epoch: 2 })[1]).toEqual([]); // no way back
+  });
+
+  test("after a change of networks renews the relay at once, and then looks for a direct way", () => {
+    const [ladder, acts] = run(start(true, true), answered, { type: "late", epoch: 0 }, { type: "flows", epoch: 1 }, { type: "network" }, { type: "flows", epoch: 2 });
+    expect(acts).toEqual([{ act: "return", milliseconds: RETURN_FRESH }]);
+    const [back] = advance(ladder, { type: "return", epoch: 2 });
+    expect(back).toMatchObject({ epoch: 3, via: "direct" });
+    // it is not there: back to the relay, and no further try without a further change
+    expect(run(back, { type: "late", epoch: 3 }, { type: "flows", epoch: 4 })[1]).toEqual([]);
+  });
+
+  test("follows a wish of the callee, once", () => {
+    const [ladder] = run(start(true, true), ...up, { type: "wish", epoch: 0, via: "relay" });
+    expect(ladder).toMatchObject({ epoch: 1, via: "relay" });
+    expect(advance(ladder, { type: "wish", epoch: 0, via: "relay" })).toEqual([ladder, []]);
+  });
+
+  test("moves nobody who does not know how", () => {
+    const old: LadderEvent = { type: "answered", hidden: false, moves: false };
+    for (const event of [{ type: "late", epoch: 0 }, { type: "lost", epoch: 0 }, { type: "network" }] as LadderEvent[]) expect(run(start(true, true), old, event)[0].epoch).toBe(0);
+  });
+});
+
+/**
+ * Both sides over a hub that keeps the order of what each says but loses some, with timers, lost ways and changed networks at any time, and ways that
+ * carry or do not. In the end, with a network that carries, both must be on the same way, and it carries.
+ */
+describe("two sides", () => {
+  interface Side { ladder: Ladder; inbox: { kind: "restart" | "relay" | "wish"; body: { epoch: number; via?: Via } }[]; late: number | null; back: number | null; leg: number; offered: number; answered: number }
+  const random = (seed: number) => () => { seed = (seed * 1_664_525 + 1_013_904_223) % 4_294_967_296; return seed / 4_294_967_296; };
+
+  test.each(Array.from({ length: 400 }, (_, seed) => seed))("settle on one way (%i)", (seed) => {
+    const r = random(seed + 1);
+    const hidden = r() < 0.2;
+    const make = (leader: boolean): Side => ({ ladder: start(leader, true), inbox: [], late: null, back: null, leg: -1, offered: 0, answered: 0 });
+    const [caller, callee] = [make(true), make(false)];
+    let lossy = true, [direct, relay] = [r() < 0.5, r() < 0.8];
+    const other = (side: Side): Side => (side === caller ? callee : caller);
+    const take = (side: Side, event: LadderEvent): void => {
+      const [ladder, acts] = advance(side.ladder, event);
+      expect(ladder.epoch).toBeGreaterThanOrEqual(side.ladder.epoch);
+      side.ladder = ladder;
+      for (const act of acts) {
+        if (act.act === "wait") side.late = ladder.epoch;
+        else if (act.act === "return") side.back = ladder.epoch;
+        else if (act.act === "say") { if (!lossy || r() < 0.8) other(side).inbox.push({ kind: act.kind, body: act.body }); }
+        else if (act.act === "leg") side.leg = ladder.epoch;
+        else if (act.act === "answer") side.answered = ladder.epoch;
+        else { side.offered = ladder.epoch; if (!lossy || r() < 0.8) other(side).inbox.push({ kind: "restart", body: { epoch: ladder.epoch } }); }
+      }
+    };
+    const step = (quiet: boolean): void => {
+      const side = r() < 0.5 ? caller : callee;
+      const choice = r();
+      const { ladder } = side;
+      if (choice < 0.35) {
+        const message = side.inbox.shift();
+        if (message !== undefined) take(side, message.kind === "wish" ? { type: "wish", epoch: message.body.epoch, via: message.body.via ?? "direct" } : { type: message.kind, epoch: message.body.epoch });
+      } else if (choice < 0.65) {
+        const both = caller.ladder.epoch === callee.ladder.epoch;
+        const carries = ladder.via === "relay" ? relay && caller.leg === ladder.epoch && callee.leg === ladder.epoch : direct && !hidden && (ladder.epoch === 0 || callee.answered === ladder.epoch);
+        if (both && carries) take(side, { type: "flows", epoch: ladder.epoch });
+      } else if (choice < 0.85) {
+        if (side.late !== null) { const epoch = side.late; side.late = null; take(side, { type: "late", epoch }); }
+        else if (ladder.carried && other(side).ladder.epoch !== ladder.epoch) take(side, { type: "lost", epoch: ladder.epoch }); // it hears nothing
+      } else if (choice < 0.9) {
+        if (!quiet && side.back !== null) { const epoch = side.back; side.back = null; take(side, { type: "return", epoch }); }
+      } else if (!quiet) {
+        if (choice < 0.94) take(side, { type: "lost", epoch: ladder.epoch });
+        else if (choice < 0.96) take(side, { type: "network" });
+        else if (choice < 0.98) take(side, { type: "again" });
+        else [direct, relay] = [r() < 0.5, r() < 0.8];
+      }
+    };
+    for (const side of [caller, callee]) take(side, { type: "answered", hidden, moves: true });
+    for (let i = 0; i < 300; i++) step(false);
+    [lossy, relay] = [false, true];
+    for (let i = 0; i < 3_000; i++) step(true);
+    while (caller.inbox.length + callee.inbox.length > 0) step(true);
+    expect(callee.ladder).toMatchObject({ epoch: caller.ladder.epoch, via: caller.ladder.via });
+    expect([caller.ladder.carried, callee.ladder.carried]).toEqual([true, true]);
+  });
+});
