@@ -1,6 +1,7 @@
 """Stand-ins of push services on this machine, over TLS as the real ones: web push and FCM (HTTP/1.1), APNs (HTTP/2)."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import ssl
@@ -56,9 +57,9 @@ class PushService:
             self.news.notify_all()
         return self.answers.pop(0) if self.answers else (201, {}, b"")
 
-    async def count(self, wanted: int) -> None:
+    async def count(self, wanted: int, timeout: float = 15) -> None:
         """Wait until so many pushes have come."""
-        async with asyncio.timeout(15), self.news:
+        async with asyncio.timeout(timeout), self.news:
             await self.news.wait_for(lambda: len(self.got) >= wanted)
 
 
@@ -126,6 +127,72 @@ async def apple(authority: Authority, port: int) -> AsyncIterator[PushService]:
     finally:
         ended.set()
         await running
+
+
+@dataclass
+class Mozilla:
+    """Mozilla's push service as a Firefox talks to it. ``url``: where the browser connects. ``taken``: what it has handed to a service worker."""
+
+    url: str = ""
+    service: PushService = field(default_factory=PushService)
+    taken: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+
+
+@contextlib.asynccontextmanager
+async def mozilla(authority: Authority) -> AsyncIterator[Mozilla]:
+    """The WebSocket of autopush for one browser, and the endpoint that it gives out: what is posted there goes down the socket."""
+    async with push_service(authority) as service:
+        push = Mozilla(service=service)
+        browser: list[web.WebSocketResponse] = []
+        channels: dict[str, str] = {}
+
+        async def handle(request: web.Request) -> web.WebSocketResponse:
+            ws = web.WebSocketResponse(protocols=("push-notification",))
+            await ws.prepare(request)
+            browser[:] = [ws]
+            async for frame in ws:
+                said = json.loads(frame.data)
+                answer: dict[str, Any] = {"messageType": said.get("messageType"), "status": 200}
+                match said.get("messageType"):
+                    case "hello":
+                        answer |= {"uaid": said.get("uaid") or "a" * 32, "use_webpush": True, "broadcasts": {}}
+                    case "register":
+                        path = f"/wpush/v2/{said['channelID']}"
+                        channels[path] = said["channelID"]
+                        answer |= {"channelID": said["channelID"], "pushEndpoint": service.url + path}
+                    case "unregister":
+                        answer |= {"channelID": said["channelID"]}
+                    case "ack":
+                        for update in said["updates"]:
+                            push.taken.put_nowait(f"{update['channelID']} {update.get('code')}")
+                        continue
+                    case _:
+                        answer = {}
+                await ws.send_json(answer)
+            return ws
+
+        async def deliver() -> None:
+            delivered = 0
+            while True:
+                await service.count(delivered + 1, timeout=3600)
+                got = service.got[delivered]
+                delivered += 1
+                data = base64.urlsafe_b64encode(got.body).rstrip(b"=").decode()
+                note = {"messageType": "notification", "channelID": channels[got.path], "version": str(delivered), "data": data}
+                await browser[0].send_json(note | {"headers": {"encoding": got.headers["Content-Encoding"]}})
+
+        app = web.Application()
+        app.router.add_get("/{path:.*}", handle)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await runner.setup()
+        delivering = asyncio.create_task(deliver())
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            push.url = f"ws://127.0.0.1:{runner.addresses[0][1]}/"
+            yield push
+        finally:
+            delivering.cancel()
+            await runner.cleanup()
 
 
 def reason(text: str) -> bytes:

@@ -19,7 +19,7 @@ import struct
 import subprocess
 import tempfile
 import wave
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -535,19 +535,26 @@ async def _pulse() -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def firefox(
-    url: str, *, width: int = 390, height: int = 844, scale: float = 2.0, place: Place | None = None, preload: str | None = None
+    url: str,
+    *,
+    width: int = 390,
+    height: int = 844,
+    scale: float = 2.0,
+    place: Place | None = None,
+    preload: str | None = None,
+    preferences: Mapping[str, object] = {},
 ) -> AsyncIterator[Page]:
     """A page in a Firefox of its own. ``preload``: a function as text that runs in the page before its own scripts."""
     if shutil.which(FIREFOX) is None:
         raise RuntimeError("the browser tests need Debian's firefox-esr: apt-get install firefox-esr")
     profile = Path(tempfile.mkdtemp(prefix="kloudtalk-firefox-"))
-    preferences: dict[str, Any] = dict(_PREFERENCES)
+    settings: dict[str, Any] = {**_PREFERENCES, **preferences}
     if place is not None:
-        preferences["media.peerconnection.ice.loopback"] = False
-        preferences["dom.securecontext.allowlist"] = place.secure_origin.rpartition("/")[2].partition(":")[0]
-        preferences["dom.securecontext.allowlist_onions"] = False
+        settings["media.peerconnection.ice.loopback"] = False
+        settings["dom.securecontext.allowlist"] = place.secure_origin.rpartition("/")[2].partition(":")[0]
+        settings["dom.securecontext.allowlist_onions"] = False
         _trust(profile, place.authority)
-    lines = [f"user_pref({json.dumps(key)}, {json.dumps(value)});" for key, value in preferences.items()]
+    lines = [f"user_pref({json.dumps(key)}, {json.dumps(value)});" for key, value in settings.items()]
     (profile / "user.js").write_text("\n".join(lines))
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, profile, ignore_errors=True)

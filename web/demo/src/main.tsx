@@ -2,6 +2,7 @@ import { KloudTalkClient, explain, KloudTalkError } from "@kloudtalk/sdk";
 import { render } from "preact";
 import { App } from "./app";
 import { restoreChoices } from "./choices";
+import { startPush } from "./push";
 import "./style.css";
 
 restoreChoices();
@@ -14,6 +15,7 @@ try {
   const client = await KloudTalkClient.open({ baseUrl: "", database: profile === "" ? "kloudtalk" : `kloudtalk-${profile}` });
   addEventListener("pagehide", (event) => { if (!event.persisted) void client.close(); }); // the other side need not wait for a timeout
   render(<App client={client} />, root);
+  void startPush(client).catch(() => undefined); // a browser without push calls as well
 } catch (error) {
   render(
     <main class="shell narrow stack">

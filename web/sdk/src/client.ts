@@ -9,6 +9,7 @@ import { parsePhonebook, type CountryCode } from "./phonebook.js";
 import { browserPlatform, type Platform } from "./platform.js";
 import { prove, type Act } from "./proof.js";
 import { accountState, Profiles } from "./profiles.js";
+import { Pushes } from "./push.js";
 import { Registering } from "./registration.js";
 import { RestClient } from "./rest.js";
 import { Security } from "./security.js";
@@ -39,6 +40,7 @@ export class KloudTalkClient extends EventTarget {
   readonly #profiles: Profiles;
   readonly #deviceInfo: DeviceInfo;
   readonly #calls: Calls;
+  readonly #pushes: Pushes;
   #info: wire.ServerInfo | null = null;
   /** The network changed, and the call's media were not told yet: that takes a connection. */
   #moved = false;
@@ -58,6 +60,7 @@ export class KloudTalkClient extends EventTarget {
     this.#profiles = new Profiles(this.#core);
     this.#contacts = new Contacts(this.#core, this.#profiles);
     this.#calls = new Calls(this.#core, this.#contacts);
+    this.#pushes = new Pushes(this.#core);
     rest.onUnauthenticated = (token) => { if (this.#core.self?.token === token) void this.#signedOut("revoked"); };
   }
 
@@ -360,6 +363,16 @@ export class KloudTalkClient extends EventTarget {
     await this.#core.ask("POST", "/v1/account/deletion", await this.#prove("account.delete"));
     await this.#signedOut(null);
   }
+  /** The page's service worker, which is woken for calls while no page is open. `state.push` tells where that stands. */
+  usePush(registration: ServiceWorkerRegistration): Promise<void> {
+    return this.#pushes.use(registration);
+  }
+  enablePush(): Promise<void> {
+    return this.#pushes.enable();
+  }
+  disablePush(): Promise<void> {
+    return this.#pushes.disable();
+  }
   reconnect(): void {
     this.#core.socket?.retryNow();
   }
@@ -503,9 +516,10 @@ export class KloudTalkClient extends EventTarget {
     core.security.forget();
     this.#profiles.forget();
     await core.storage.wipe();
+    await this.#pushes.forget().catch(() => undefined); // the server has forgotten it with the device
     await this.#contacts.restore();
     const { call } = core.state;
-    core.set({ ...INITIAL, call: call?.stage === "ended" ? call : null, signedOutReason: reason });
+    core.set({ ...INITIAL, push: core.state.push, call: call?.stage === "ended" ? call : null, signedOutReason: reason });
   }
 }
 

@@ -4,7 +4,7 @@ import type { ErrorCode } from "./wire.js";
 /** Failures that happen in the client. */
 export type LocalErrorCode =
   | "network" | "timeout" | "wrong_phase" | "no_microphone" | "microphone_denied" | "identity_changed" | "not_secure" | "link_code_invalid"
-  | "link_not_genuine" | "no_devices" | "busy" | "no_call" | "unsupported" | "missing_book_key";
+  | "push_denied" | "push_unavailable" | "link_not_genuine" | "no_devices" | "busy" | "no_call" | "unsupported" | "missing_book_key";
 
 /** Every method of the SDK rejects with this. */
 export class KloudTalkError extends Error {
@@ -83,6 +83,8 @@ const SENTENCES: Record<ErrorCode | LocalErrorCode, string> = {
   not_secure: "The call was stopped because it could not be made secure.",
   link_code_invalid: "This is not a code. It has 16 letters and digits.",
   link_not_genuine: "The device that answered does not know the code. Do not add it; make a new code.",
+  push_denied: "Your browser was not allowed to show notifications. You can change that in its settings for this page.",
+  push_unavailable: "Your browser cannot be woken for calls: its push service does not answer, or this server does not use it.",
   no_devices: "This person has no device at the moment.",
   busy: "You are in a call already.",
   no_call: "There is no call.",

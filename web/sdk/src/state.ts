@@ -3,6 +3,8 @@ import type { Policy, PurposeText, Reason, ServerInfo } from "./wire.js";
 
 export type { Policy, ServerInfo };
 export type Phase = "signed_out" | "registering" | "linking" | "ready";
+/** Whether this browser is woken for calls: it cannot be, the user has forbidden notifications, no, or yes. */
+export type PushStatus = "unsupported" | "denied" | "off" | "on";
 export type WhoCanCall = "everyone" | "contacts" | "nobody";
 export type LastSeenTo = "everyone" | "contacts" | "contacts_except" | "nobody";
 export type OnlineTo = LastSeenTo | "same_as_last_seen";
@@ -147,6 +149,7 @@ export interface ClientState {
   readonly blocks: readonly string[];
   readonly history: readonly CallRecord[];
   readonly historyNext: string | null;
+  readonly push: PushStatus;
   readonly call: CallState | null;
   readonly notices: readonly SecurityNotice[];
   readonly signedOutReason: "revoked" | "replaced" | null;
@@ -157,5 +160,5 @@ export interface ClientState {
 /** Before anything is known. */
 export const INITIAL: ClientState = {
   phase: "signed_out", connection: { status: "offline", retryAt: null, cause: null }, registration: null, linking: null, openLink: null, account: null, device: null,
-  devices: [], consents: [], contacts: [], contactsWanted: false, policyWanted: false, blocks: [], history: [], historyNext: null, call: null, notices: [], signedOutReason: null, alwaysRelay: false,
+  devices: [], consents: [], contacts: [], contactsWanted: false, policyWanted: false, blocks: [], history: [], historyNext: null, push: "unsupported", call: null, notices: [], signedOutReason: null, alwaysRelay: false,
 };

@@ -2,6 +2,7 @@ import type { AccountState, DeviceDetails } from "@kloudtalk/sdk";
 import { useEffect, useState } from "preact/hooks";
 import { Icon } from "../icons";
 import { Confirmed, day, Failure, Field, Modal, Title, useAction, useTalk } from "../ui";
+import { PushSwitch } from "./push";
 import { ConsentSwitch } from "./consents";
 import { Looks } from "./looks";
 import { PresenceSettings } from "./presence";
@@ -42,6 +43,7 @@ export function Settings() {
         </label>
         <p class="soft small">People you talk to cannot see your IP address. Calls may sound a little later. It holds for this device, from the next call on.</p>
         <Failure error={hide.error} />
+        <PushSwitch />
         <ConsentSwitch purpose="phonebook" label="Use my phonebook to find people" note="Taking this back deletes your contacts from the server and from this device at once." />
         {state.contacts.length > 0 ? (
           <Confirmed label="Delete my address book" question="Delete every contact from the server and from this device? It happens at once; there is no backup. Your own phonebook stays as it is." yes="Delete address book" action={() => client.deleteAddressBook()} />

@@ -1,0 +1,91 @@
+"""A call reaches somebody whose page is closed: web push in a real Firefox, over a stand-in of Mozilla's push service (RFC 8030, 8291, 8292)."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from tests.browser.browsers import chromium, firefox
+from tests.browser.person import Person
+from tests.browser.service import serve
+from tests.push_services import Authority, mozilla
+
+pytestmark = pytest.mark.browser
+
+
+async def test_a_closed_page_is_woken_and_rings_when_it_is_opened(tmp_path: Path, artifacts: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        authority = Authority(tmp_path)
+        push = await stack.enter_async_context(mozilla(authority))
+        # as an operator allows it for a push service of their own
+        environment = {
+            "KLOUDTALK_PUSH_HOSTS": "localhost",
+            "KLOUDTALK_PUSH_ALLOW_PRIVATE": "true",
+            "SSL_CERT_FILE": str(authority.file),
+        }
+        service = await stack.enter_async_context(serve(tmp_path / "data", **environment))
+        preferences = {
+            "dom.push.serverURL": push.url,
+            "dom.push.connection.enabled": True,
+            "dom.push.testing.allowInsecureServerURL": True,
+            "permissions.default.desktop-notification": 1,
+        }
+        first, second = await asyncio.gather(
+            stack.enter_async_context(chromium(service.url)),
+            stack.enter_async_context(firefox(service.url, preferences=preferences)),
+        )
+        alice, bob = Person("Alice", "+4930901820", first, service), Person("Bob", "+442079460018", second, service)
+        await asyncio.gather(alice.register(), bob.register())
+        await alice.bring_contacts("Bob Miller, +44 20 7946 0018")
+        await bob.bring_contacts("Alice Smith, +49 30 901820")
+
+        # Bob asks for it; nothing was asked of him before
+        await second.click("link", "Settings", exact=True)
+        assert not (
+            await second.js(
+                "() => [...document.querySelectorAll('input')].find((i) => i.labels[0]?.innerText.startsWith('Wake')).checked"
+            )
+        )
+        await second.click("checkbox", "Wake this browser")
+        await second.until(
+            "[...document.querySelectorAll('input')].find((i) => i.labels[0]?.innerText.startsWith('Wake')).checked", "the switch"
+        )
+        await second.shot(artifacts / "push-settings.png")
+
+        # his page is closed; Alice calls; his browser is woken, and the page rings when he opens it
+        await second.goto("about:blank")
+        await first.click("button", "Call Bob Miller")
+        async with asyncio.timeout(20):
+            assert (await push.taken.get()).endswith(" 100")  # a service worker has taken it, decrypted
+        await second.goto(service.url)
+        await second.sees("Alice Smith")
+        await second.click("button", "Accept", exact=True)
+        await asyncio.gather(first.find("button", "Mute"), second.find("button", "Mute"))
+        await second.until(
+            "navigator.serviceWorker.ready.then((r) => r.getNotifications({ tag: 'call' })).then((all) => all.length === 0)",
+            "no notification",
+        )
+        await first.click("button", "Hang up")
+        await second.sees("Call ended")
+        await second.close_call()
+
+        # with the page open there is nothing to wake; switched off, nothing is sent
+        await first.close_call()
+        await first.click("button", "Call Bob Miller")
+        await second.find("button", "Accept", exact=True)
+        await first.click("button", "Cancel")
+        await second.close_call()
+        await second.click("link", "Settings", exact=True)
+        await second.click("checkbox", "Wake this browser")
+        await second.until(
+            "navigator.serviceWorker.ready.then((r) => r.pushManager.getSubscription()).then((s) => s === null)", "no subscription"
+        )
+        await second.goto("about:blank")
+        await first.close_call()
+        await first.click("button", "Call Bob Miller")
+        await first.sees("Calling")
+        await first.click("button", "Cancel")
+        await first.sees("Cancelled")
+        assert len(push.service.got) == 1
+        assert first.console == []
