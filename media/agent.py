@@ -1,6 +1,6 @@
 """The ICE agent of one generation of a leg (RFC 8445): aioice's ``Connection``, on sockets that all legs share.
 
-What is ours and not aioice's, and why, is in ``docs/decisions/0009-the-relay.md``: always controlled, silent to strangers, bounded in all
+What is ours and not aioice's, and why, is in ``docs/decisions/0013-the-relay.md``: always controlled, silent to strangers, bounded in all
 that a client can make it do, and consent (RFC 7675) that survives a slow network.
 """
 

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from media.control import RelayControl
 from media.native import NativePlane, available
 from media.options import RelayOptions, parse_address
-from media.plane import Address, PythonPlane, open_socket
+from media.plane import RECEIVE_BUFFER, Address, PythonPlane, open_socket
 from media.relay import Relay
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,11 @@ def open_sockets(addresses: Sequence[str], ports: tuple[int, int]) -> tuple[list
                 raise
             log.warning("relay: one of this machine's addresses cannot be used (%s)", error.strerror or "no free port")
             continue
+        if bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < RECEIVE_BUFFER:
+            log.warning(
+                "relay: the system allows a small receive buffer only; packets may be lost: sysctl net.core.rmem_max=%d",
+                RECEIVE_BUFFER,
+            )
         sockets.append(bound)
         public.append((reached, bound.getsockname()[1]))
     if not sockets:
@@ -86,6 +91,10 @@ async def run_relay(options: RelayOptions) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
     relay = await open_relay(options)
+    if options.plane == "auto" and not available():
+        log.warning(
+            "relay: the data plane in C was not built (it needs a C compiler at installation); the one in Python costs more"
+        )
     redis = Redis.from_url(options.redis_url, socket_timeout=5, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1), protocol=2)
     control = RelayControl(redis, relay)
     async with contextlib.AsyncExitStack() as stack:
