@@ -22,6 +22,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisError
 
 from media.relay import WAIT, Direction, Relay, RelayFullError
@@ -127,7 +128,7 @@ class RelayGoneError(Exception):
 class _Subscriber:
     """Reads channels for as long as it is open, over every loss of the connection."""
 
-    def __init__(self, redis: Redis, handlers: dict[str, Callable[[bytes], None]]) -> None:
+    def __init__(self, redis: Redis | RedisCluster, handlers: dict[str, Callable[[bytes], None]]) -> None:
         self._redis = redis
         self._handlers = handlers
         self._task: asyncio.Task[None] | None = None
@@ -262,7 +263,7 @@ class RelayDirectory:
         ending: is told of pairs whose relay is about to end.
     """
 
-    def __init__(self, redis: Redis, ending: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, redis: Redis | RedisCluster, ending: Callable[[Sequence[str]], None]) -> None:
         self._redis = redis
         self._hub = secrets.token_urlsafe(9)
         self._subscriber = _Subscriber(

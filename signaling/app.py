@@ -5,22 +5,18 @@ import gc
 import hashlib
 import hmac
 import ipaddress
-import logging
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from aiohttp import web
 from msgspec import UNSET
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
 
 import signaling.accounts.api
 import signaling.calls.api
@@ -43,12 +39,15 @@ from signaling.accounts.registration import RegistrationService
 from signaling.accounts.registration_store import RegistrationStore
 from signaling.accounts.sessions import Sessions
 from signaling.calls.history import History
-from signaling.calls.live import live_calls_of, prune_index
+from signaling.calls.relations import Relations
 from signaling.calls.relays import RelayService
 from signaling.calls.service import CallService
+from signaling.calls.store import CallStore
+from signaling.cluster.service import Cluster
 from signaling.contacts.discovery import Discovery
 from signaling.contacts.service import ContactService
 from signaling.contacts.store import ContactStore, check_not_persistent
+from signaling.events import Events
 from signaling.gateway.pages import Pages
 from signaling.gateway.request import Handlers, RestRequest, Session
 from signaling.gateway.rest import RestGateway
@@ -84,189 +83,14 @@ from signaling.push.store import PushStore
 from signaling.push.vapid import Vapid
 from signaling.settings import Settings
 from signaling.storage.migrate import migrate
+from signaling.storage.redis import AnyRedis, any_redis_client, redis_client
 from signaling.storage.scrub import AppendOnlyFile, scrub_sql
 from signaling.storage.sql import Database
-from signaling.wire.messages import CloseCode, ContactMatch, ContactsChanged, DevicesChanged, LinkClaimed, ProfileChanged
 from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState, Purpose, PushKind
 from turn_config.ice_servers import ice_servers
 
-log = logging.getLogger(__name__)
-
 _SHUTDOWN: Final = 5.0
 """Seconds that open requests have to finish when the hub ends."""
-
-
-def redis_client(url: str) -> Redis:
-    """A client that says quickly when Redis does not answer, rather than hold a call up."""
-    return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1), protocol=2)
-
-
-class Events:
-    """Carries what one feature has to tell to those who must know. Implements ``AccountEvents`` and ``ContactEvents``."""
-
-    def __init__(self) -> None:
-        self.sessions: Sessions
-        self.sockets: SocketGateway
-        self.calls: CallService
-        self.contacts: ContactService
-        self.directory: Directory
-        self.links: LinkService
-        self.presence: PresenceService
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        async def guarded() -> None:
-            try:
-                await work
-            except (RedisError, SQLAlchemyError, OSError) as error:
-                # clients that miss a hint find the truth when they next ask
-                log.error("event: a store does not answer (%s)", type(error).__name__)
-
-        self._keep(guarded())
-
-    def _surely(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
-        """Do it until it is done: an erasure is not a hint. What a hub's end cuts off, the sweeps of retention do."""
-
-        async def until_done() -> None:
-            wait = 1.0
-            while True:
-                try:
-                    await work()
-                except (RedisError, SQLAlchemyError, OSError) as error:
-                    log.error("erasure: a store does not answer (%s); trying again in %.0f s", type(error).__name__, wait)
-                else:
-                    return
-                await asyncio.sleep(wait)
-                wait = min(30.0, wait * 2)
-
-        self._keep(until_done())
-
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def close(self) -> None:
-        """Wait for what is under way."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=_SHUTDOWN)
-            for task in late:
-                task.cancel()
-
-    # --- AccountEvents ---------------------------------------------------------------------------------------------------
-
-    def devices_removed(self, account: str, devices: Sequence[str]) -> None:
-        """Sessions, sockets, calls and links of removed devices end."""
-        for device in devices:
-            self.sessions.forget(device)
-            self.calls.end_device(device)
-            self.sockets.end(device)
-        self.calls.invalidate(account)
-        self._surely(lambda: self.links.forget(account, devices))
-
-    def devices_changed(self, account: str) -> None:
-        """The account's own devices and everyone who has it as a contact fetch its devices again."""
-        self.calls.invalidate(account)
-
-        async def tell() -> None:
-            facts = await self.directory.get(account)
-            holders = await self.contacts.holders_of(facts.discovery_token) if facts is not None else frozenset()
-            for other in {account, *holders}:
-                self.sockets.send_to_account(other, DevicesChanged(account=account))
-
-        self._later(tell())
-
-    def account_created(self, account: str, discovery_token: str) -> None:
-        """Who waits for this number sees the match."""
-        self._later(self.contacts.joined(account, discovery_token))
-        self.presence_rules_changed(account)
-
-    def account_erased(self, account: str) -> None:
-        """An account's rows are gone."""
-        self.calls.invalidate(account)
-
-    def account_restricted(self, account: str, devices: list[str], discovery_token: str, *, restricted: bool) -> None:
-        """An account was frozen or unfrozen: to others it is as if it had left or joined."""
-        self.calls.invalidate(account)
-        for device in devices:
-            self.sessions.forget(device)
-            if restricted:
-                self.calls.end_device(device)
-                self.sockets.end(device, CloseCode.RESTRICTED)
-        work = self.contacts.left if restricted else self.contacts.joined
-        self._later(work(account, discovery_token))
-
-    def settings_changed(self, account: str) -> None:
-        """Who may call changed."""
-        self.calls.invalidate(account)
-
-    async def presence_changed(self, account: str) -> None:
-        """Who may see online or last seen changed: done when this returns, or as soon as the store answers."""
-        try:
-            await self.presence.settings_changed(account)
-        except (RedisError, SQLAlchemyError, OSError):
-            self._surely(lambda: self.presence.settings_changed(account))
-
-    def presence_rules_changed(self, account: str) -> None:
-        """Something else that decides who may see an account's presence changed."""
-        self._surely(lambda: self.presence.rules_changed(account))
-
-    def sessions_changed(self, devices: Sequence[str]) -> None:
-        """Devices whose sessions are old come back."""
-        for device in devices:
-            self.sessions.forget(device)
-            self.sockets.end(device, CloseCode.GOING_AWAY)
-
-    def profile_changed(self, account: str) -> None:
-        """Contacts who may see the profile, and the account's own devices, fetch it again."""
-
-        async def tell() -> None:
-            facts = await self.directory.get(account)
-            if facts is not None:
-                holders = await self.contacts.holders_of(facts.discovery_token)
-                for other in {account, *await self.contacts.mutual(account, holders)}:
-                    self.sockets.send_to_account(other, ProfileChanged(account=account))
-
-        self._later(tell())
-
-    def number_changed(self, account: str, devices: Sequence[str], old_token: str, new_token: str) -> None:
-        """Who has the old number sees the match go, who has the new one sees it come; the account's devices come back with the new number."""
-        self.sessions_changed(devices)
-        self.calls.invalidate(account)
-        self.presence_rules_changed(account)
-
-        async def tell() -> None:
-            for holder in await self.contacts.holders_of(old_token) - {account}:
-                self.matches_removed(holder, [account])
-            await self.contacts.joined(account, new_token)
-
-        self._later(tell())
-
-    def link_claimed(self, device: str, link: str) -> None:
-        """Tell the device that shows the code."""
-        self.sockets.send(device, LinkClaimed(link=link))
-
-    # --- ContactEvents ---------------------------------------------------------------------------------------------------
-
-    def matches_added(self, account: str, matches: Sequence[ContactMatch]) -> None:
-        """Entries of a user's address book became accounts."""
-        self.calls.invalidate(account)
-        self.sockets.send_to_account(account, ContactsChanged(added=list(matches)))
-
-    def matches_removed(self, account: str, accounts: Sequence[str]) -> None:
-        """Entries of a user's address book are accounts no longer."""
-        self.calls.invalidate(account)
-        self.sockets.send_to_account(account, ContactsChanged(removed=list(accounts)))
-
-    def book_changed(self, account: str) -> None:
-        """A user's address book changed: whom they may call, and who sees their presence, must be looked up again."""
-        self.calls.invalidate(account)
-        self.presence_rules_changed(account)
-
-    def blocks_changed(self, account: str) -> None:
-        """A user blocked or unblocked someone."""
-        self.calls.invalidate(account)
-        self.presence_rules_changed(account)
 
 
 class Hub:
@@ -277,7 +101,7 @@ class Hub:
         settings: Settings,
         *,
         database: Database,
-        redis: Redis,
+        redis: AnyRedis,
         book_redis: Redis,
         delivery: dict[Channel, Delivery] | None = None,
         senders: dict[PushKind, Sender] | None = None,
@@ -292,8 +116,8 @@ class Hub:
         pepper = hmac.digest(settings.keyholder_secret.encode(), b"kloudtalk/v1 pepper", hashlib.sha256)
         self.delivery = delivery if delivery is not None else make_delivery(settings)
 
-        events = self.events = Events()
-        sessions = events.sessions = Sessions(database, settings.policy_version)
+        events = self.events = Events(database)
+        sessions = events.sessions = Sessions(database)
         directory = events.directory = Directory(database)
         self.discovery = Discovery(url=settings.keyholder_url, secret=settings.keyholder_secret)
         store = ContactStore(book_redis)
@@ -316,14 +140,18 @@ class Hub:
             owed=owed,
             settle=lambda account: self.erasure.settle(account, What.ADDRESS_BOOK),
         )
-        self.history = History(database=database, redis=redis)
+        self.cluster = events.cluster = Cluster(redis, handle=events.heard, on_gap=events.missed, on_death=events.died)
+        call_store = CallStore(redis)
+        self.history = events.history = History(database=database, redis=redis, node=self.cluster.node, shards=call_store.shards)
+        relations = events.relations = Relations(database=database, books=contacts)
         calls = events.calls = self.calls = CallService(
-            redis=redis,
-            directory=directory,
-            contacts=contacts,
+            store=call_store,
+            relations=relations,
             history=self.history,
-            send=lambda device, message: self.sockets.send(device, message),
+            cluster=self.cluster,
+            send=lambda device, text: self.sockets.send_text(device, text),
             online=lambda device: self.sockets.online(device),
+            resync=lambda device: self.sockets.resync(device),
             unreached=lambda devices, ttl: self.push.wake(devices, ttl),
         )
         vapid = Vapid(settings.keyholder_secret.encode(), settings.push_contact)
@@ -376,7 +204,7 @@ class Hub:
             sweeps={
                 "address books": contacts.sweep,
                 "presence": self.presence.sweep,
-                "live calls": lambda: prune_index(redis),
+                "live calls": calls.prune,
                 "files": self._scrub,
             },
         )
@@ -389,7 +217,7 @@ class Hub:
         exporter = Exporter(
             database=database,
             server_name=settings.server_name,
-            live=export_sections(redis=redis, contacts=contacts, links=link_store, presence=PresenceStore(redis)),
+            live=export_sections(calls=calls, contacts=contacts, links=link_store, presence=PresenceStore(redis)),
             before=self.history.write_all,
         )
         self.audit = AuditTrail(database)
@@ -403,7 +231,7 @@ class Hub:
             erasure=self.erasure,
             restriction=restriction,
         )
-        self.relays = RelayService(redis=redis, party=calls.party, send=lambda device, message: self.sockets.send(device, message))
+        self.relays = RelayService(redis=redis, party=calls.party, send=events.send_device)
         registration = RegistrationService(
             database=database,
             store=registrations,
@@ -416,7 +244,7 @@ class Hub:
         )
 
         async def may_see(session: Session, account: str) -> bool:
-            if calls.in_call_with(session.device, account):
+            if await calls.in_call_with(session, account):
                 return True
             facts = await directory.get(account)
             return facts is not None and await contacts.is_contact(session.account, facts.discovery_token)
@@ -425,7 +253,7 @@ class Hub:
             database=database,
             directory=directory,
             events=events,
-            online=lambda device: self.sockets.online(device),
+            connected=self._connected,
             may_see=may_see,
         )
         links = events.links = LinkService(database=database, store=link_store, events=events)
@@ -467,8 +295,21 @@ class Hub:
                 return False  # while address books are away, people can still be called; the next `sync` asks again
 
         self.sockets = events.sockets = SocketGateway(
-            sessions=sessions, calls=calls, presence=self.presence, rest=self.rest, contacts_wanted=contacts_wanted
+            sessions=sessions,
+            calls=calls,
+            presence=self.presence,
+            rest=self.rest,
+            routes=self.cluster,
+            contacts_wanted=contacts_wanted,
+            replaced=events.replaced,
         )
+
+    async def _connected(self, devices: Sequence[str]) -> frozenset[str]:
+        """Those of these devices that have a socket, on whatever hub."""
+        here = {device for device in devices if self.sockets.online(device)}
+        if self.cluster.alone or len(here) == len(devices):
+            return frozenset(here)
+        return frozenset(here | (await self.cluster.locate(devices)).keys())
 
     async def _ice_servers(self, request: RestRequest) -> IceServers:
         """STUN and TURN for one device; the TURN user name is random, so that a TURN server learns no account."""
@@ -496,6 +337,7 @@ class Hub:
         await self.redis.ping()
         await check_not_persistent(self.book_redis)
         await self.discovery.ping()
+        await self.cluster.start()
         await self.calls.start()
         await self.presence.start()
         self.relays.start()
@@ -526,6 +368,7 @@ class Hub:
         await self.calls.close()
         await self.push.close()
         await self.events.close()
+        await self.cluster.close()
         await self.close_stores()
 
     async def close_stores(self) -> None:
@@ -572,7 +415,7 @@ def erasure_steps(
     return {What.ACCOUNT: of_account, What.ADDRESS_BOOK: [empty_book]}
 
 
-def export_sections(*, redis: Redis, contacts: ContactService, links: LinkStore, presence: PresenceStore) -> dict[str, Live]:
+def export_sections(*, calls: CallService, contacts: ContactService, links: LinkStore, presence: PresenceStore) -> dict[str, Live]:
     """Readers of what an export holds beside the rows of SQL (P22)."""
 
     async def address_book(account: str) -> AddressBookSection:
@@ -596,7 +439,7 @@ def export_sections(*, redis: Redis, contacts: ContactService, links: LinkStore,
                     stage=call.stage,
                     started_at=int(call.created_at * 1000),
                 )
-                for call in await live_calls_of(redis, account)
+                for call in await calls.live_of(account)
             ]
         )
 
@@ -651,7 +494,7 @@ def make_hub(settings: Settings) -> Hub:
     return Hub(
         settings,
         database=Database(settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir.absolute()}/kloudtalk.db"),
-        redis=redis_client(settings.redis_url),
+        redis=any_redis_client(settings.redis_url),
         book_redis=redis_client(settings.address_book_redis_url),
     )
 

@@ -1,6 +1,6 @@
 """Devices of an account: list them, remove them, sign out everywhere; certificates of those one may call."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -20,7 +20,7 @@ class DeviceService:
     """One user's devices.
 
     Args:
-        online: whether a device has a socket now.
+        connected: which of some devices have a socket now.
         may_see: whether a user may see the devices of an account: a contact match, or the other side of a live call.
     """
 
@@ -30,13 +30,13 @@ class DeviceService:
         database: Database,
         directory: Directory,
         events: AccountEvents,
-        online: Callable[[str], bool],
+        connected: Callable[[Sequence[str]], Awaitable[frozenset[str]]],
         may_see: Callable[[Session, str], Awaitable[bool]],
     ) -> None:
         self._database = database
         self._directory = directory
         self._events = events
-        self._online = online
+        self._connected = connected
         self._may_see = may_see
 
     async def list(self, session: Session) -> Devices:
@@ -44,6 +44,7 @@ class DeviceService:
         query = select(devices).where(devices.c.account == session.account).order_by(devices.c.created_at, devices.c.id)
         async with self._database.begin() as connection:
             rows = (await connection.execute(query)).all()
+        connected = await self._connected([row.id for row in rows])
         return Devices(
             [
                 Device(
@@ -51,7 +52,7 @@ class DeviceService:
                     name=row.name,
                     created_at=row.created_at,
                     current=row.id == session.device,
-                    online=self._online(row.id),
+                    online=row.id in connected,
                     certificate=msgspec.json.decode(row.certificate, type=DeviceCertificate),
                     details=UNSET if row.details is None else msgspec.json.decode(row.details, type=DeviceDetails),
                 )

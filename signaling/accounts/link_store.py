@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection
 from typing import Any, Final
 
-from redis.asyncio import Redis
+from signaling.storage.redis import AnyRedis
 
 LINK_LIFETIME: Final = 600
 """Seconds from opening a link until it is forgotten."""
@@ -31,7 +31,7 @@ return 1
 class LinkStore:
     """Redis behind links. Tokens are stored hashed."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: AnyRedis) -> None:
         self._redis = redis
         self._claim = redis.register_script(_CLAIM)
         self._move = redis.register_script(_MOVE)

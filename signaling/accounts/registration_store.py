@@ -8,9 +8,8 @@ import hmac
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from redis.asyncio import Redis
-
 from signaling.accounts.rules import REGISTRATION_LIFETIME
+from signaling.storage.redis import AnyRedis
 
 _WINDOW: Final = 3600
 """Seconds of the window that limits count in."""
@@ -26,7 +25,7 @@ return {n, redis.call('TTL', KEYS[1])}
 class RegistrationStore:
     """Redis behind registrations. Raises ``redis.exceptions.RedisError`` when it does not answer."""
 
-    def __init__(self, redis: Redis, pepper: bytes) -> None:
+    def __init__(self, redis: AnyRedis, pepper: bytes) -> None:
         self._redis = redis
         self._pepper = pepper
         self._count = redis.register_script(_COUNT)

@@ -51,10 +51,10 @@ class Sessions:
             .join(accounts, accounts.c.id == devices.c.account)
             .where(devices.c.token_hash == digest)
         )
-        async with self._database.begin() as connection:
-            row = (await connection.execute(query)).first()
-        if row is None:
+        rows = await self._database.fetch(query)
+        if not rows:
             return None
+        row = rows[0]
         certificate = msgspec.json.decode(row.certificate, type=DeviceCertificate)
         session = Session(
             account=row.account,
@@ -80,3 +80,9 @@ class Sessions:
         digest = self._by_device.pop(device, None)
         if digest is not None:
             self._cache.pop(digest, None)
+
+    def forget_all(self) -> None:
+        """Removals may have been missed: ask for every token again."""
+        self._generation += 1
+        self._by_device.clear()
+        self._cache.clear()

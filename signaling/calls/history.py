@@ -1,20 +1,21 @@
-"""Call history: each side's own lines. Calls put them into a Redis list with the transaction that ends them; a writer moves them to SQL
-in bulk, so that no call waits for SQL and none is lost when a hub dies in between.
+"""Call history: each side's own lines. Calls put them into a Redis list with the script that ends them; a writer moves them to SQL in bulk,
+so that no call waits for SQL. What a hub is about to write lies in a list of its own, which another hub takes over if it dies.
 """
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
+from signaling.storage.redis import AnyRedis, run_script
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, call_records
 from signaling.wire.errors import ErrorCode, Refused
@@ -23,8 +24,22 @@ from signaling.wire.rest import CallHistory, CallRecord
 
 log = logging.getLogger(__name__)
 
-QUEUE: Final = "call_history"
-"""Redis list of lines not yet in SQL."""
+_QUEUE: Final = "call_history"
+
+
+def queue_key(shard: int, node: str = "") -> str:
+    """Redis list of lines that are not yet in SQL; with a node, of those that this hub is writing."""
+    return f"{{c{shard}}}:{_QUEUE}:{node}" if node else f"{{c{shard}}}:{_QUEUE}"
+
+
+# KEYS: from, to; ARGV: how many. Moves lines and answers all that are in the second list then.
+_TAKE: Final = """
+for _ = 1, ARGV[1] do
+  if not redis.call('LMOVE', KEYS[1], KEYS[2], 'LEFT', 'RIGHT') then break end
+end
+return redis.call('LRANGE', KEYS[2], 0, -1)
+"""
+
 _BATCH: Final = 500
 _CLOSE: Final = 5.0
 """Seconds that the writer has to end."""
@@ -46,14 +61,19 @@ class Line(Struct, frozen=True, array_like=True):
 
 
 _lines: Final = msgspec.msgpack.Decoder(Line)
+encode_line: Final = msgspec.msgpack.Encoder().encode
+"""A line as it is queued."""
 
 
 class History:
     """Reads and deletes a user's history, and writes what calls have queued."""
 
-    def __init__(self, *, database: Database, redis: Redis) -> None:
+    def __init__(self, *, database: Database, redis: AnyRedis, node: str = "hub", shards: int = 1) -> None:
         self._database = database
         self._redis = redis
+        self._node = node
+        self._shards = shards
+        self._writing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -92,7 +112,12 @@ class History:
 
     async def write_queued(self) -> int:
         """Move one batch to SQL; returns how many lines. Lines of deleted accounts are dropped, a line written twice counts once."""
-        raw: Any = await self._redis.lrange(QUEUE, 0, _BATCH - 1)
+        async with self._writing:
+            return sum([await self._write(shard) for shard in range(self._shards)])
+
+    async def _write(self, shard: int) -> int:
+        queue, own = queue_key(shard), queue_key(shard, self._node)
+        raw: Any = await run_script(self._redis, _TAKE, [queue, own], [_BATCH])
         if not raw:
             return 0
         lines = [_lines.decode(item) for item in raw]
@@ -104,13 +129,21 @@ class History:
             if values:
                 dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
                 await connection.execute(dialect.insert(call_records).on_conflict_do_nothing(), values)
-        await self._redis.ltrim(QUEUE, len(raw), -1)
+        await self._redis.ltrim(own, len(raw), -1)
         return len(raw)
 
     async def write_all(self) -> None:
         """Move everything that is queued to SQL."""
         while await self.write_queued():
             pass
+
+    async def take_over(self, nodes: Iterable[str]) -> None:
+        """Hubs are gone: what they were writing is to be written by this one."""
+        for node in nodes:
+            for shard in range(self._shards):
+                while await self._redis.lmove(queue_key(shard, node), queue_key(shard), "LEFT", "RIGHT"):
+                    pass
+        self.wake()
 
     async def page(self, account: str, *, before: str | None, limit: int) -> CallHistory:
         """One page, newest first. ``before`` is ``next`` of the page before."""

@@ -8,18 +8,18 @@ import logging
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import UNSET, Struct
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from media.control import LegAnswer, RelayDirectory, RelayGoneError
 from media.relay import Direction
 from signaling.gateway.rate import TokenBucket
-from signaling.gateway.request import Handlers, RestRequest
+from signaling.gateway.request import Handlers, RestRequest, Session
+from signaling.storage.redis import AnyRedis
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.messages import CallRelayEnding, ServerMessage
 from signaling.wire.rest import JoinRelay, RelayLeg, RelayQuality, RelayWay
@@ -55,7 +55,7 @@ class _Pair:
 
     relay: str
     call: str
-    devices: set[str] = field(default_factory=set)
+    devices: dict[str, Session] = field(default_factory=dict)
 
 
 class RelayService:
@@ -70,8 +70,8 @@ class RelayService:
     def __init__(
         self,
         *,
-        redis: Redis,
-        party: Callable[[str, str], int | None],
+        redis: AnyRedis,
+        party: Callable[[Session, str], Awaitable[int | None]],
         send: Callable[[str, ServerMessage], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -104,16 +104,16 @@ class RelayService:
         except (RedisError, OSError):
             return False
 
-    async def leg(self, device: str, call: str, credentials: JoinRelay) -> RelayLeg:
+    async def leg(self, session: Session, call: str, credentials: JoinRelay) -> RelayLeg:
         """The device's leg. Raises ``Refused``: ``invalid``, ``unknown_call``, ``rate_limited``, ``no_relay``, ``no_relay_free``."""
         ufrag, pwd = credentials.ufrag, credentials.pwd
         if (ufrag is UNSET) != (pwd is UNSET):
             raise Refused(ErrorCode.INVALID, "`ufrag` and `pwd`: both or none")
         remote = None if ufrag is UNSET or pwd is UNSET else (ufrag, pwd)
-        side = self._party(device, call)
+        self._limit(session.device)
+        side = await self._party(session, call)
         if side is None:
             raise Refused(ErrorCode.UNKNOWN_CALL)
-        self._limit(device)
         tried: set[str] = set()
         placed = await self._placed(call)
         for _ in range(_TRIES):
@@ -132,14 +132,14 @@ class RelayService:
             except RelayGoneError:
                 answer = None
             if answer is not None:
-                self._remember(pair, relay, call, device)
+                self._remember(pair, relay, call, session)
                 return _leg(answer)
             tried.add(relay)
         raise Refused(ErrorCode.NO_RELAY_FREE, retry_after=5.0)
 
-    async def quality(self, device: str, call: str) -> RelayQuality:
+    async def quality(self, session: Session, call: str) -> RelayQuality:
         """How the call arrives at its relay. Raises ``Refused``: ``unknown_call``, ``no_relay``."""
-        side = self._party(device, call)
+        side = await self._party(session, call)
         if side is None:
             raise Refused(ErrorCode.UNKNOWN_CALL)
         relay, _, pair = (await self._placed(call)).partition(" ")
@@ -175,15 +175,15 @@ class RelayService:
 
     # --- pairs of this hub's devices --------------------------------------------------------------------------------------------
 
-    def _remember(self, pair: str, relay: str, call: str, device: str) -> None:
-        self._pairs.setdefault(pair, _Pair(relay, call)).devices.add(device)
+    def _remember(self, pair: str, relay: str, call: str, session: Session) -> None:
+        self._pairs.setdefault(pair, _Pair(relay, call)).devices[session.device] = session
 
     def _ending(self, pairs: Sequence[str]) -> None:
         """A relay ends: its calls move."""
         for name in pairs:
             pair = self._pairs.pop(name, None)
-            for device in () if pair is None else pair.devices:
-                if pair is not None and self._party(device, pair.call) is not None:
+            if pair is not None:
+                for device in pair.devices:
                     self._send(device, CallRelayEnding(call=pair.call))
 
     async def _sweep(self) -> None:
@@ -197,7 +197,7 @@ class RelayService:
     async def release_ended(self) -> None:
         """Release the pairs of calls that have ended. Raises ``RedisError``."""
         for name, pair in tuple(self._pairs.items()):
-            if all(self._party(device, pair.call) is None for device in pair.devices):
+            if not any([await self._party(session, pair.call) is not None for session in pair.devices.values()]):
                 self._pairs.pop(name, None)
                 await self._directory.release(pair.relay, name)
                 await self._redis.delete(_key(pair.call))
@@ -226,9 +226,9 @@ def handlers(service: RelayService) -> Handlers:
     """Handlers by endpoint id."""
 
     async def leg(r: RestRequest) -> Struct:
-        return await service.leg(r.session.device, r.path["call"], r.body)
+        return await service.leg(r.session, r.path["call"], r.body)
 
     async def quality(r: RestRequest) -> Struct:
-        return await service.quality(r.session.device, r.path["call"])
+        return await service.quality(r.session, r.path["call"])
 
     return {"calls.relay": leg, "calls.relay_quality": quality}

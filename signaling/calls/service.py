@@ -1,34 +1,43 @@
 """Runs calls: takes requests, lets the pure machine decide, commits to Redis, then tells the devices.
 
-Requests queue while a commit is under way and are then handled as one batch with one transaction: under load the price of Redis is
-shared by many, and no state is ever told to anyone that was not stored. When Redis does not answer, the batch is undone as a whole and
-everyone in it is told ``unavailable``.
+What is done to one pair of accounts (``calls/pair.py``) in one go is a unit. Units queue while a commit is under way, and all that queued is
+committed with one script: under load the price of Redis is shared by many, and no state is ever told to anyone that was not stored.
+A unit whose pair another hub has changed meanwhile is run again on the newer state. When Redis does not answer, nothing was changed: everyone who
+asked is told ``unavailable``, and what must happen all the same (a lost socket, a deadline) is tried again.
+
+Between hubs the new state of a pair travels with what the devices of the other hub are to be told, so that each hub can decide on the spot
+about the calls of its devices, and asks Redis for nothing that it was told.
 """
 
 import asyncio
 import heapq
 import logging
-import time
+import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from msgspec import UNSET, Struct
-from redis.asyncio import Redis
+from msgspec import UNSET, Raw
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from signaling.accounts.directory import AccountFacts
 from signaling.calls import machine
-from signaling.calls.history import History, Line
+from signaling.calls.history import History, Line, encode_line
 from signaling.calls.machine import Call
-from signaling.calls.policy import Relation, may_ring
-from signaling.calls.store import CallStore, CertificateRecord, Record, SealedRecord
+from signaling.calls.pair import ABSENT, counter, decode_state, earliest, encode_state, next_version, pair_key
+from signaling.calls.policy import may_ring
+from signaling.calls.relations import Facts, Relations
+from signaling.calls.store import TOMBSTONE, CallStore, CertificateRecord, Change, Record, SealedRecord, binary, encode_record
+from signaling.calls.views import call_view, expires_in, history_lines, involves, peer_of, refusal
+from signaling.cluster.bus import inbox
+from signaling.cluster.messages import BusMessage, PairChanged, Resync, Text, encode_bus
 from signaling.gateway.request import Session
 from signaling.wire.certificate import DeviceCertificate
+from signaling.wire.codec import encode
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.messages import (
+    RING_TIMEOUT,
     CallAccept,
     CallAnswered,
     CallBusy,
@@ -46,144 +55,166 @@ from signaling.wire.messages import (
     CallUp,
     CallView,
     ClientMessage,
-    Error,
     Ok,
-    Peer,
     Reason,
-    SealedFrom,
     ServerMessage,
     Stage,
 )
-from signaling.wire.rest import WhoCanCall
 
 log = logging.getLogger(__name__)
 
 MAX_CALLS: Final = 4
 """Live calls that one device may place or be in."""
 MAX_SIGNALS: Final = 64
-"""Sealed payloads kept per receiving device and call, for ``sync``; the oldest candidates are not needed after an ICE restart."""
-_FACTS: Final = 50_000
-"""Relations remembered."""
-_FACTS_LIFETIME: Final = 60.0
-"""Seconds for which a relation is remembered; what changes it here forgets it at once."""
+"""Sealed payloads that one device may have kept for another in one call, for ``sync``; candidates of before an ICE restart are not needed."""
+_TRIES: Final = 8
+"""Times that a unit is run again because other hubs were faster; more means that something is wrong."""
+_RETRY: Final = 1.0
+"""Seconds until what must happen is tried again after Redis did not answer."""
+_RECENT: Final = 5.0
+"""Seconds for which ended calls are remembered, to tell a store that lost its last writes that they ended."""
 
 Reply = Callable[[ServerMessage], object]
 
 
-class Directory(Protocol):
-    """Accounts (``accounts/directory.py``)."""
+class Cluster(Protocol):
+    """The other hubs (``cluster/``)."""
 
-    async def get(self, account: str) -> AccountFacts | None:
-        """One account."""
+    @property
+    def node(self) -> str:
+        """Id of this hub."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether there is no other hub now."""
 
-class Contacts(Protocol):
-    """Address books and blocks (``contacts/service.py``)."""
+    def time(self) -> float:
+        """Seconds since 1970, the same on every hub."""
 
-    async def is_contact(self, owner: str, token: str) -> bool:
-        """Whether the owner's book holds the number behind the token."""
+    async def locate(self, devices: Iterable[str]) -> dict[str, str]:
+        """Hubs of those of these devices that are connected."""
 
-    async def has_blocked(self, owner: str, other: str) -> bool:
-        """Whether the owner blocked the other."""
-
-
-class _Facts(Struct, frozen=True):
-    relation: Relation
-    certificates: dict[str, DeviceCertificate]
-    until: float
+    def send(self, node: str, message: BusMessage) -> None:
+        """Tell another hub; a hint."""
 
 
-@dataclass(slots=True)
-class _Live:
-    """A call and what was sealed in it."""
+@dataclass(slots=True, eq=False)
+class _Pair:
+    """What this hub knows of the live calls between two accounts."""
 
-    call: Call
-    certificates: dict[str, DeviceCertificate] = field(default_factory=dict)
-    sealed: dict[str, list[SealedFrom]] = field(default_factory=dict)
-    """By receiving device, in the order it was sent."""
+    key: str
+    accounts: tuple[str, str]
+    version: bytes = ABSENT
+    calls: dict[str, Call] = field(default_factory=dict)
+    nodes: dict[str, str] = field(default_factory=dict)
+    """Hubs of devices that are not here."""
+    signals: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """Kept payloads by call, sender and receiver."""
+    busy: int = 0
+    """Things to do that are queued or being committed."""
+    watched: float = math.inf
+    """The earliest time at which the timer looks at it."""
+    floor: int = 0
+    """What the next version's counter must pass, when the store has lost states that hubs know."""
 
 
-@dataclass(slots=True)
-class _Batch:
-    """Changes not yet committed, and how to undo them."""
+@dataclass(slots=True, eq=False)
+class _Work:
+    """One thing to do to a pair. ``run`` may be run several times; it raises ``Refused`` to change nothing."""
 
-    before: dict[str, _Live | None] = field(default_factory=dict)
-    records: dict[str, list[Record]] = field(default_factory=dict)
+    pair: "_Pair"
+    run: "Callable[[_Unit], Stage | None]"
+    request: int = 0
+    reply: Reply | None = None
+    failed: Callable[[], object] | None = None
+    """Called, for what is no request, when Redis did not answer."""
+    tries: int = 0
+    invites: str = ""
+    """The call that is to come of it."""
+
+
+@dataclass(slots=True, eq=False)
+class _Unit:
+    """Everything that one batch does to one pair."""
+
+    pair: _Pair
+    work: list[_Work]
+    calls: dict[str, Call]
+    changed: bool = False
+    ended: list[str] = field(default_factory=list)
+    records: list[tuple[str, Record]] = field(default_factory=list)
     history: list[Line] = field(default_factory=list)
-    tell: list[tuple[Callable[[ServerMessage], object] | str, ServerMessage]] = field(default_factory=list)
-    requests: list[tuple[int, Reply]] = field(default_factory=list)
+    tell: list[tuple[Reply | str, ServerMessage]] = field(default_factory=list)
+    """To whom (a device, or who asked) and what."""
+    late: list[str] = field(default_factory=list)
+    """Devices without a socket that a new call goes to: one may have come meanwhile."""
+    version: bytes = ABSENT
 
 
 class CallService:
-    """All live calls of this hub.
+    """The calls of this hub's devices.
 
     Args:
-        send: hands a message to a device's socket; False when it has none here.
+        send: hands an encoded message to a device's socket; False when it has none here.
         online: whether a device has a socket here.
+        resync: has a device that is here sent a new ``sync``.
         unreached: called with the devices that a ringing call does not reach, as they have no socket, and the seconds for which it rings.
-        clock: seconds since 1970.
     """
 
     def __init__(
         self,
         *,
-        redis: Redis,
-        directory: Directory,
-        contacts: Contacts,
+        store: CallStore,
+        relations: Relations,
         history: History,
-        send: Callable[[str, ServerMessage], bool],
+        cluster: Cluster,
+        send: Callable[[str, bytes], bool],
         online: Callable[[str], bool],
+        resync: Callable[[str], object],
         unreached: Callable[[Sequence[str], float], None] = lambda _devices, _ttl: None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store = CallStore(redis)
-        self._directory = directory
-        self._contacts = contacts
+        self._store = store
+        self._relations = relations
         self._history = history
+        self._cluster = cluster
         self._send = send
         self._online = online
+        self._resync = resync
         self._unreached = unreached
-        self._clock = clock
-        self._calls: dict[str, _Live] = {}
+        self._clock = cluster.time
+        self._pairs: dict[str, _Pair] = {}
+        self._by_call: dict[str, _Pair] = {}
+        self._inviting: dict[str, _Pair] = {}
         self._by_device: dict[str, set[str]] = {}
-        self._facts: dict[tuple[str, str], _Facts] = {}
-        self._facts_of: dict[str, set[tuple[str, str]]] = {}
-        self._generation = 0
-        self._queue: deque[Callable[[_Batch], None]] = deque()
+        self._queue: deque[_Work] = deque()
         self._parked: dict[str, list[Callable[[], None]]] = {}
         self._working = False
-        self._batch_done: asyncio.Event = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._deadlines: list[tuple[float, str]] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._repair: set[str] = set()
+        self._armed = 0.0
+        self._signals: list[tuple[str, str, Record]] = []
+        self._recent: deque[tuple[float, str, tuple[str, str], bytes]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving: set[str] = set()
+        self._placed: dict[str, int] = {}
+        self._closing = False
 
     # --- life ------------------------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Take up the calls that live in Redis: those of a hub that ended or died."""
-        for call, records in await self._store.load():
-            live = _Live(call)
-            for record in records:
-                self._keep(live, record)
-            self._calls[call.id] = live
-            self._index(call)
-            self._watch(call)
-        now = self._clock()
-        for live in tuple(self._calls.values()):
-            # nobody has a socket yet; who does not come back in time ends the call
-            for device in {live.call.caller_device, *live.call.devices}:
-                self._enqueue_event(live.call.id, machine.Left(device), now)
-        self._arm()
+        """Look after calls of hubs that are no more, and begin to write history."""
+        await self.bury()
         self._history.start()
+        self._spawn(self._orphans())
 
     async def close(self) -> None:
-        """Finish what is queued. Live calls stay in Redis for the next hub."""
+        """Finish what is queued. Live calls stay in Redis for the other hubs, or the next."""
+        self._closing = True
         if self._timer is not None:
             self._timer.cancel()
-        while self._working or self._queue:
-            self._batch_done.clear()
-            await self._batch_done.wait()
+        await self._idle.wait()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -191,282 +222,367 @@ class CallService:
         await self._history.close()
 
     def __len__(self) -> int:
-        """Live calls."""
-        return len(self._calls)
+        """Live calls that this hub looks after."""
+        return len(self._by_call)
 
     # --- what the gateway asks -----------------------------------------------------------------------------------------------------
 
     def submit(self, session: Session, message: ClientMessage, reply: Reply) -> None:
         """Queue one request; ``reply`` is called exactly once, after its outcome is stored."""
-        call_id = getattr(message, "call", "")
-        parked = self._parked.get(call_id)
-        if parked is not None:
-            # an invite of this call is waiting for the database: keep the order
-            parked.append(lambda: self.submit(session, message, reply))
-            return
+        call_id: str = getattr(message, "call", "")
+        if self._parked:
+            parked = self._parked.get(call_id)
+            if parked is not None:
+                # an invite of this call is waiting for a store: keep the order
+                parked.append(lambda: self.submit(session, message, reply))
+                return
         if isinstance(message, CallInvite):
-            facts = self._known(session.account, message.to)
-            if facts is None:
+            facts = self._relations.known(session.account, message.to)
+            if facts is None or not (self._cluster.alone or all(map(self._online, facts.certificates))):
                 self._parked[call_id] = []
                 self._spawn(self._invite_later(session, message, reply))
-                return
-            self._enqueue(
-                lambda batch: self._request(batch, message.id, reply, lambda: self._invite(batch, session, message, facts))
-            )
+            else:
+                self._invite_now(session, message, facts, {}, reply)
             return
-        self._enqueue(lambda batch: self._request(batch, message.id, reply, lambda: self._do(batch, session, message)))
+        known = self._by_call.get(call_id) or self._inviting.get(call_id)
+        if known is None or session.account not in known.accounts:
+            reply(refusal(message.id, Refused(ErrorCode.UNKNOWN_CALL)))
+            return
+        if isinstance(message, CallSignal):
+            if known.busy:
+                self._put(_Work(known, lambda unit: self._signal(unit, session.device, message), message.id, reply))
+            else:
+                self._signal_now(known, session.device, message, reply)
+            return
+        self._put(_Work(known, lambda unit: self._do(unit, session, message), message.id, reply))
 
     async def attach(self, session: Session) -> list[CallView]:
-        """A device has a socket: its live calls, as they stand. Raises ``RedisError`` when Redis does not answer."""
-        done: asyncio.Future[list[CallView]] = asyncio.get_running_loop().create_future()
+        """A device has a socket: its live calls, as they stand. Raises ``Refused`` or ``RedisError`` when Redis does not answer."""
+        device = session.device
+        keys = await self._store.pairs_of(session.account)
+        keys += [pair.key for pair in self._pairs_with(device) if pair.key not in keys]
+        if not keys:
+            return []
+        pairs = await self._load(keys)
+        others = {d for pair in pairs for call in pair.calls.values() for d in _devices(call) if not self._online(d)}
+        nodes = {} if self._cluster.alone else await self._cluster.locate(others)
+        views: list[CallView] = []
+        for pair in pairs:
+            pair.nodes = {d: nodes[d] for call in pair.calls.values() for d in _devices(call) if d in nodes}
+            for call in await self._returned(pair, device):
+                view = call_view(call, device, await self._store.sealed(pair.key, call.id), self._clock())
+                if view is not None:
+                    views.append(view)
+        return sorted(views, key=lambda view: view.call)
 
-        def work(batch: _Batch) -> None:
-            now = self._clock()
-            for call_id in tuple(self._by_device.get(session.device, ())):
-                self._apply(batch, self._calls[call_id], machine.Returned(session.device), now)
+    def leaving(self, session: Session) -> None:
+        """A device lost its socket; whether it has one elsewhere will be said by ``detach`` or ``moved``."""
+        self._leaving.add(session.device)
 
-            def views(_message: ServerMessage) -> None:
-                if not done.done():
-                    ids = sorted(self._by_device.get(session.device, ()))
-                    views = [self._view(self._calls[i], session.device) for i in ids]
-                    done.set_result([view for view in views if view is not None])
-
-            def failed(message: ServerMessage) -> None:
-                if not done.done():
-                    done.set_exception(Refused(ErrorCode.UNAVAILABLE))
-
-            batch.tell.append((views, _NOTHING))
-            batch.requests.append((0, failed))
-
-        self._enqueue(work)
-        return await done
+    def moved(self, session: Session) -> None:
+        """The device has a socket again, here or on another hub."""
+        self._leaving.discard(session.device)
+        for pair in self._pairs_with(session.device):
+            self._let_go(pair)
 
     def detach(self, session: Session) -> None:
-        """A device lost its socket."""
-        now = self._clock()
-        for call_id in tuple(self._by_device.get(session.device, ())):
-            self._enqueue_event(call_id, machine.Left(session.device), now)
+        """The device has no socket anywhere."""
+        self._left(session.device)
+        self._leaving.discard(session.device)
 
     def end_device(self, device: str) -> None:
         """A device was removed: its calls end."""
-        now = self._clock()
-        for call_id in tuple(self._by_device.get(device, ())):
-            self._enqueue_event(call_id, machine.Removed(device), now)
+        self._event(device, machine.Removed(device), again=lambda: self.end_device(device))
+
+    async def in_call_with(self, session: Session, account: str) -> bool:
+        """Whether a device is in, or is offered, a live call with an account. Raises ``RedisError`` when Redis does not answer."""
+        pair = self._pairs.get(pair_key(session.account, account))
+        calls = pair.calls if pair is not None else (await self._store.load([pair_key(session.account, account)]))[0][1]
+        return any(involves(call, session.device) for call in calls.values())
+
+    async def find(self, session: Session, call_id: str) -> Call | None:
+        """A live call that a device is in or is offered, on whatever hub. Raises ``RedisError`` when Redis does not answer."""
+        pair = self._by_call.get(call_id)
+        if pair is not None:
+            found = pair.calls.get(call_id)
+        else:
+            keys = await self._store.pairs_of(session.account)
+            found = next((calls[call_id] for _, calls in await self._store.load(keys) if call_id in calls), None)
+        return found if found is not None and involves(found, session.device) else None
+
+    async def party(self, session: Session, call_id: str) -> int | None:
+        """Which side of a live call a device is: 0 for the caller's device, 1 for the one that took the call, None for any other.
+
+        Raises ``RedisError`` when Redis does not answer.
+        """
+        call = await self.find(session, call_id)
+        return None if call is None else {call.callee_device: 1, call.caller_device: 0}.get(session.device)
+
+    async def live_of(self, account: str) -> list[Call]:
+        """Live calls that an account takes part in, or is offered. Raises ``RedisError``."""
+        found = await self._store.load(await self._store.pairs_of(account))
+        return [call for _, calls in found for call in calls.values() if call.caller == account or not call.hidden]
+
+    async def prune(self) -> int:
+        """Take pairs that have expired out of the index of deadlines; answers how many. Raises ``RedisError``."""
+        keys = [key for key in await self._store.every() if key not in self._pairs]
+        gone = 0
+        for start in range(0, len(keys), 200):
+            some = keys[start : start + 200]
+            for key, (_, calls) in zip(some, await self._store.load(some), strict=True):
+                if not calls:
+                    await self._store.drop(key)
+                    gone += 1
+        return gone
 
     async def drain(self) -> None:
-        """Wait until everything that was asked for before is stored. Raises ``ConnectionError`` when Redis does not answer."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Wait until everything that was asked for before is stored."""
+        while self._working:
+            await self._idle.wait()
 
-        def stored(_message: ServerMessage) -> None:
+    # --- what other hubs say -------------------------------------------------------------------------------------------------------------
+
+    def pair_changed(self, message: PairChanged) -> None:
+        """Another hub changed calls of this hub's devices."""
+        key = pair_key(*message.accounts)
+        pair = self._pairs.get(key)
+        if pair is None:
+            pair = _Pair(key, message.accounts)
+        pair.nodes |= {device: node for device, node in message.nodes.items() if node != self._cluster.node}
+        self._adopt(pair, message.state)
+        for text in message.texts:
+            self.deliver(text)
+
+    def deliver(self, text: Text) -> None:
+        """Hand a message to a device; if it has moved on to another hub, send it after it."""
+        if not self._send(text.device, text.text) and not self._cluster.alone:
+            self._spawn(self._forward(text))
+
+    async def _forward(self, text: Text) -> None:
+        try:
+            node = (await self._cluster.locate([text.device])).get(text.device)
+        except (RedisError, OSError):
+            return  # a hint: `sync` makes up for it
+        if node is not None and node != self._cluster.node:
+            self._cluster.send(node, text)
+
+    async def recover(self, away: float) -> None:
+        """Redis was away, or this hub was, for ``away`` seconds: give back what the store lost, take what is newer.
+
+        After more time than ended calls are remembered in the store, this hub cannot know what ended meanwhile, and gives nothing back.
+        """
+        ours = list(self._pairs.values())
+        if away > TOMBSTONE:
+            for pair in ours:
+                self._set(pair, ABSENT, {})
+                self._let_go(pair)
+            self._recent.clear()
+            return
+        states: list[tuple[str, tuple[str, str], bytes, float | None]] = []
+        states += [(key, accounts, state, None) for at, key, accounts, state in self._recent if at > self._clock() - _RECENT - away]
+        states += [(p.key, p.accounts, encode_state(p.version, p.calls.values()), earliest(p.calls)) for p in ours if p.version]
+        for start in range(0, len(states), 200):
+            some = states[start : start + 200]
+            for (key, *_), newer in zip(some, await self._store.restore(some), strict=True):
+                held = self._pairs.get(key)
+                if newer is not None and held is not None:
+                    self._adopt(held, newer)
+
+    async def bury(self) -> None:
+        """Hubs are gone: whoever was connected to them is not any more. Who does not come back in time ends the call."""
+        keys = await self._store.every()
+        for start in range(0, len(keys), 200):
+            pairs = await self._load(keys[start : start + 200], forget_missing=True)
+            with_socket = {
+                device
+                for pair in pairs
+                for call in pair.calls.values()
+                for device in _devices(call)
+                if device in call.reached or (call.is_party(device) and device not in call.away)
+            }
+            unknown = {device for device in with_socket if not self._online(device)}
+            gone = unknown - (await self._cluster.locate(unknown)).keys()
+            for pair in pairs:
+                for device in {d for call in pair.calls.values() for d in _devices(call)} & gone:
+                    self._leave(pair, device)
+
+    # --- sockets and time ----------------------------------------------------------------------------------------------------------------
+
+    def _left(self, device: str) -> None:
+        for pair in self._pairs_with(device):
+            self._leave(pair, device)
+
+    def _leave(self, pair: _Pair, device: str) -> None:
+        now = self._clock()
+        self._put(
+            _Work(pair, lambda unit: self._each(unit, device, machine.Left(device), now), failed=lambda: self._left_later(device))
+        )
+
+    def _left_later(self, device: str) -> None:
+        """It could not be stored that a device left: see again in a moment, for it may be back by then."""
+
+        async def look() -> None:
+            while True:
+                await asyncio.sleep(_RETRY)
+                try:
+                    if not self._online(device) and not await self._cluster.locate([device]):
+                        self._left(device)
+                    return
+                except (RedisError, OSError, TimeoutError):
+                    continue
+
+        self._spawn(look())
+
+    async def _returned(self, pair: _Pair, device: str) -> list[Call]:
+        """Note that a device has a socket here; its calls afterwards."""
+        done: asyncio.Future[list[Call]] = asyncio.get_running_loop().create_future()
+        now = self._clock()
+
+        def run(unit: _Unit) -> None:
+            self._each(unit, device, machine.Returned(device), now)
+
+        def after(_message: ServerMessage) -> None:
             if not done.done():
-                done.set_result(None)
+                done.set_result([call for call in pair.calls.values() if involves(call, device)])
 
-        def failed(_message: ServerMessage) -> None:
+        def failed() -> None:
             if not done.done():
-                done.set_exception(ConnectionError("Redis does not answer"))
+                done.set_exception(Refused(ErrorCode.UNAVAILABLE, retry_after=1.0))
 
-        def work(batch: _Batch) -> None:
-            batch.tell.append((stored, _NOTHING))
-            batch.requests.append((0, failed))
+        def work(unit: _Unit) -> None:
+            run(unit)
+            unit.tell.append((after, _NOTHING))
 
-        self._enqueue(work)
-        await done
+        before = pair.version
+        self._put(_Work(pair, work, failed=failed))
+        calls = await done
+        if pair.version == before and pair.nodes and calls:
+            self._tell_nodes(pair, pair.calls, {})  # nothing changed but where the device is
+        return calls
 
-    def in_call_with(self, device: str, account: str) -> bool:
-        """Whether a device is in, or is offered, a live call with an account."""
-        for call_id in self._by_device.get(device, ()):
-            call = self._calls[call_id].call
-            if account == (call.callee if device == call.caller_device else call.caller):
-                return True
-        return False
+    def _event(self, device: str, event: machine.Event, *, again: Callable[[], object]) -> None:
+        now = self._clock()
 
-    def party(self, device: str, call_id: str) -> int | None:
-        """Which side of a live call a device is: 0 for the caller's device, 1 for the one that took the call, None for any other."""
-        live = self._calls.get(call_id)
-        if live is None or not live.call.live:
-            return None
-        return {live.call.callee_device: 1, live.call.caller_device: 0}.get(device)
+        def failed() -> None:
+            asyncio.get_running_loop().call_later(_RETRY, again)
 
-    def invalidate(self, account: str) -> None:
-        """Something changed about an account: devices, settings, address book, blocks."""
-        self._generation += 1
-        for key in self._facts_of.pop(account, ()):
-            self._facts.pop(key, None)
+        for pair in self._pairs_with(device):
+            self._put(_Work(pair, lambda unit: self._each(unit, device, event, now), failed=failed))
+
+    def _each(self, unit: _Unit, device: str, event: machine.Event, now: float) -> None:
+        for call in tuple(unit.calls.values()):
+            if device == call.caller_device or device in call.devices:
+                self._apply(unit, call, event, now)
+
+    def _pairs_with(self, device: str) -> list[_Pair]:
+        return list({self._by_call[call].key: self._by_call[call] for call in self._by_device.get(device, ())}.values())
 
     def tick(self) -> None:
         """End what is past its deadline. The service's own timer calls it; tests with a clock of their own do too."""
         now = self._clock()
         while self._deadlines and self._deadlines[0][0] <= now:
-            _, call_id = heapq.heappop(self._deadlines)
-            live = self._calls.get(call_id)
-            if live is not None and live.call.deadline is not None:
-                if live.call.deadline <= now:
-                    self._enqueue_event(call_id, machine.DeadlinePassed(), now)
+            _, key = heapq.heappop(self._deadlines)
+            pair = self._pairs.get(key)
+            if pair is not None:
+                pair.watched = math.inf
+                at = earliest(pair.calls)
+                if at is not None and at <= now:
+                    self._expire(pair)
                 else:
-                    self._watch(live.call)
+                    self._watch(pair)
         self._arm()
 
-    # --- policy ------------------------------------------------------------------------------------------------------------------------
+    def _expire(self, pair: _Pair) -> None:
+        def run(unit: _Unit) -> None:
+            now = self._clock()
+            for call in tuple(unit.calls.values()):
+                self._apply(unit, call, machine.DeadlinePassed(), now)
 
-    def _known(self, caller: str, callee: str) -> _Facts | None:
-        facts = self._facts.get((caller, callee))
-        return facts if facts is not None and facts.until > time.monotonic() else None
+        def failed() -> None:
+            heapq.heappush(self._deadlines, (self._clock() + _RETRY, pair.key))
+            self._arm()
 
-    async def _load_facts(self, session: Session, callee: str) -> _Facts:
+        self._put(_Work(pair, run, failed=failed))
+
+    def _watch(self, pair: _Pair) -> None:
+        at = earliest(pair.calls)
+        if at is not None and at < pair.watched:  # deadlines move on as a rule; an early look costs less than another entry
+            pair.watched = at
+            heapq.heappush(self._deadlines, (at, pair.key))
+            if self._timer is None or at < self._armed:
+                self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._deadlines and not self._closing:
+            self._armed = self._deadlines[0][0]
+            delay = max(0.0, self._armed - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(min(delay + 0.001, 3600.0), self.tick)
+
+    async def _orphans(self) -> None:
+        """Once a second: end calls past their deadline that no hub looks after. Now and then: keep long calls from expiring."""
+        touched = self._clock()
         while True:
-            generation = self._generation
-            facts = await self._directory.get(callee)
-            own = await self._directory.get(session.account)
-            if facts is None or own is None or callee == session.account:
-                relation = Relation(
-                    same_account=callee == session.account,
-                    callee_exists=False,
-                    caller_has_callee=False,
-                    callee_has_caller=False,
-                    blocked=False,
-                    who_can_call=WhoCanCall.NOBODY,
-                )
-                certificates = {}
-            else:
-                relation = Relation(
-                    same_account=False,
-                    callee_exists=bool(facts.devices),
-                    caller_has_callee=await self._contacts.is_contact(session.account, facts.discovery_token),
-                    callee_has_caller=await self._contacts.is_contact(callee, own.discovery_token),
-                    # a frozen account is to the caller as one that blocked them: nobody home (P23)
-                    blocked=facts.restricted or await self._contacts.has_blocked(callee, session.account),
-                    who_can_call=facts.who_can_call,
-                )
-                certificates = {certificate.device: certificate for certificate in facts.devices}
-            if generation == self._generation:
-                break  # else something changed while we were reading: what we have may be old
-        loaded = _Facts(relation, certificates, time.monotonic() + _FACTS_LIFETIME)
-        if relation.caller_has_callee:
-            if len(self._facts) >= _FACTS:
-                self._facts.clear()
-                self._facts_of.clear()
-            key = (session.account, callee)
-            self._facts[key] = loaded
-            for account in key:
-                self._facts_of.setdefault(account, set()).add(key)
-        return loaded
+            await asyncio.sleep(1.0)
+            try:
+                await self.sweep()
+                if self._clock() - touched > 3_600:
+                    touched = self._clock()
+                    await self._store.touch({pair.key: tuple(pair.calls) for pair in self._pairs.values()})
+            except (RedisError, OSError, TimeoutError):
+                continue  # said already, by those who wanted something
+
+    async def sweep(self) -> None:
+        """End calls that should have ended a second ago: their hub is dead, or late."""
+        keys = await self._store.due(self._clock() - 1.0, 200)
+        for pair in await self._load([key for key in keys if key not in self._pairs], forget_missing=True):
+            self._expire(pair)
+
+    # --- invites -------------------------------------------------------------------------------------------------------------------------------
 
     async def _invite_later(self, session: Session, message: CallInvite, reply: Reply) -> None:
         try:
-            facts = await self._load_facts(session, message.to)
-        except (RedisError, SQLAlchemyError, OSError) as error:
-            log.error("invite: a store does not answer (%s)", type(error).__name__)
-            reply(_refusal(message.id, Refused(ErrorCode.UNAVAILABLE, retry_after=1.0)))
-        else:
-            self._enqueue(
-                lambda batch: self._request(batch, message.id, reply, lambda: self._invite(batch, session, message, facts))
-            )
+            facts = self._relations.known(session.account, message.to)
+            if facts is None:
+                facts = await self._relations.load(session.account, message.to)
+            nodes = {}
+            if not self._cluster.alone:
+                nodes = await self._cluster.locate([device for device in facts.certificates if not self._online(device)])
+            self._invite_now(session, message, facts, nodes, reply)
+        except (RedisError, SQLAlchemyError, OSError, TimeoutError) as error:
+            log.error("calls: a store does not answer (%s)", type(error).__name__)
+            reply(refusal(message.id, Refused(ErrorCode.UNAVAILABLE, retry_after=1.0)))
         finally:
-            for again in self._parked.pop(message.call, []):
-                again()
+            for waiting in self._parked.pop(message.call, ()):
+                waiting()
 
-    # --- batches -------------------------------------------------------------------------------------------------------------------------
+    def _invite_now(self, session: Session, message: CallInvite, facts: Facts, nodes: dict[str, str], reply: Reply) -> None:
+        key = pair_key(session.account, message.to)
+        pair = self._pairs.get(key)
+        if pair is None:
+            # the first commit finds out whether another hub has calls of this pair
+            pair = self._pairs[key] = _Pair(key, (session.account, message.to))
+        pair.nodes |= nodes
+        self._inviting.setdefault(message.call, pair)
+        self._put(_Work(pair, lambda unit: self._invite(unit, session, message, facts), message.id, reply, invites=message.call))
 
-    def _enqueue(self, work: Callable[[_Batch], None]) -> None:
-        self._queue.append(work)
-        if not self._working:
-            self._working = True
-            self._spawn(self._work())
-
-    def _enqueue_event(self, call_id: str, event: machine.Event, now: float) -> None:
-        def work(batch: _Batch) -> None:
-            live = self._calls.get(call_id)
-            if live is not None:
-                self._apply(batch, live, event, now)
-
-        self._enqueue(work)
-
-    def _spawn(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _work(self) -> None:
-        try:
-            while self._queue or self._repair:
-                batch = _Batch()
-                queue, self._queue = self._queue, deque()
-                for work in queue:
-                    work(batch)
-                await self._commit(batch)
-                if not self._queue:
-                    break  # what is left to repair goes with the next batch
-        finally:
-            self._working = False
-            self._batch_done.set()
-            if self._queue:
-                self._working = True
-                self._spawn(self._work())
-
-    async def _commit(self, batch: _Batch) -> None:
-        touched = {*batch.before, *self._repair}
-        if touched or batch.records:
-            changed = [self._calls[i].call for i in touched if i in self._calls]
-            ended = [i for i in touched if i not in self._calls]
-            try:
-                await self._store.commit(changed, ended, batch.records, batch.history)
-            except (RedisError, OSError, TimeoutError) as error:
-                log.error("calls: Redis does not answer (%s); %d changes undone", type(error).__name__, len(batch.before))
-                self._undo(batch)
-                return
-            self._repair.clear()
-            for call in changed:
-                self._watch(call)
-            self._arm()
-            if batch.history:
-                self._history.wake()
-        for to, message in batch.tell:
-            if isinstance(to, str):
-                self._send(to, message)
-            else:
-                to(message)
-
-    def _undo(self, batch: _Batch) -> None:
-        """Take back every change; what Redis may have stored of it is put right with the next batch."""
-        for call_id, before in batch.before.items():
-            now = self._calls.pop(call_id, None)
-            if now is not None:
-                self._unindex(now.call)
-            if before is not None:
-                self._calls[call_id] = before
-                self._index(before.call)
-                if before.call.deadline is not None:
-                    # not at once again: Redis needs a moment
-                    heapq.heappush(self._deadlines, (max(before.call.deadline, self._clock() + 1.0), call_id))
-        self._repair |= batch.before.keys()
-        self._arm()
-        for request, reply in batch.requests:
-            reply(_refusal(request, Refused(ErrorCode.UNAVAILABLE, retry_after=1.0)))
-
-    def _request(self, batch: _Batch, request: int, reply: Reply, work: Callable[[], Stage]) -> None:
-        position = len(batch.tell)
-        try:
-            stage = work()
-        except Refused as refused:
-            batch.tell.append((reply, _refusal(request, refused)))
-        else:
-            batch.tell.insert(position, (reply, Ok(re=request, stage=stage)))
-        batch.requests.append((request, reply))
-
-    # --- requests --------------------------------------------------------------------------------------------------------------------------
-
-    def _invite(self, batch: _Batch, session: Session, message: CallInvite, facts: _Facts) -> Stage:
+    def _invite(self, unit: _Unit, session: Session, message: CallInvite, facts: Facts) -> Stage:
         rings = may_ring(facts.relation)
-        if message.call in self._calls:
+        if message.call in self._by_call or message.call in unit.calls:
             raise Refused(ErrorCode.CALL_EXISTS)
         devices = facts.certificates.keys()
         if message.payloads.keys() != devices:
             code = ErrorCode.UNKNOWN_DEVICE if message.payloads.keys() - devices else ErrorCode.STALE_DEVICES
             raise Refused(code, devices=sorted(devices))
-        mine = [self._calls[i] for i in self._by_device.get(session.device, ())]
-        if sum(live.call.is_party(session.device) for live in mine) >= MAX_CALLS:
+        mine = [self._by_call[i].calls[i] for i in self._by_device.get(session.device, ())]
+        placed = self._placed.get(session.device, 0)
+        if placed + sum(call.is_party(session.device) for call in mine) >= MAX_CALLS:
             raise Refused(ErrorCode.TOO_MANY_CALLS)
+        self._placed[session.device] = placed + 1
         now = self._clock()
+        nodes = unit.pair.nodes
         call, effects = machine.invite(
             call=message.call,
             caller=session.account,
@@ -474,192 +590,468 @@ class CallService:
             caller_phone=session.phone,
             callee=message.to,
             devices=tuple(sorted(devices)) if rings else (),
-            reached=frozenset(device for device in devices if self._online(device)) if rings else frozenset(),
+            reached=frozenset(device for device in devices if self._online(device) or device in nodes) if rings else frozenset(),
             now=now,
         )
-        other = (
-            next((o for o in mine if machine.collides(o.call, caller=session.account, callee=message.to)), None) if rings else None
-        )
-        if other is not None and other.call.id < call.id:
-            # the other call goes on; this one never comes to be, and its device takes the other
-            batch.tell.append((session.device, CallEnded(call.id, 1, Reason.ANSWERED_ELSEWHERE, other.call.id)))
-            other.certificates[session.device] = session.certificate
-            self._apply(batch, other, machine.Collided(session.device), now)
-            batch.records.setdefault(other.call.id, []).append(CertificateRecord(session.certificate))
-            return Stage.ENDED
-        live = _Live(call)
-        records: list[Record] = [CertificateRecord(session.certificate)]
+        other = None
         if rings:
-            records += [SealedRecord(session.device, device, payload) for device, payload in message.payloads.items()]
-        for record in records:
-            self._keep(live, record)
-        batch.before.setdefault(call.id, None)
-        batch.records.setdefault(call.id, []).extend(records)
-        self._calls[call.id] = live
-        self._index(call)
+            meeting = (c for c in unit.calls.values() if machine.collides(c, caller=session.account, callee=message.to))
+            other = next((c for c in meeting if session.device in c.devices), None)
+        if other is not None and other.id < call.id:
+            # the other call goes on; this one never comes to be, and its device takes the other
+            unit.tell.append((session.device, CallEnded(call.id, 1, Reason.ANSWERED_ELSEWHERE, other.id)))
+            self._apply(unit, other, machine.Collided(session.device), now)
+            unit.records.append((other.id, CertificateRecord(session.certificate)))
+            return Stage.ENDED
+        unit.calls[call.id] = call
+        unit.changed = True
+        unit.records.append((call.id, CertificateRecord(session.certificate)))
+        if rings:
+            unit.records += [(call.id, SealedRecord(session.device, d, payload)) for d, payload in message.payloads.items()]
+        unit.late += [device for device in call.devices if device not in call.reached]
         if other is None:
-            self._emit(batch, live, effects)
-            asleep = [device for device in call.devices if device not in call.reached]
-            if asleep:
-                batch.tell.append((lambda _: self._unreached(asleep, self._left(call)), _NOTHING))
+            self._emit(unit, call, effects, certificate=session.certificate, payloads=message.payloads)
         else:
-            taker = other.call.caller_device
-            self._apply(batch, other, machine.Collided("", superseded_by=call.id), now)
-            live.certificates[taker] = facts.certificates[taker]
-            batch.records[call.id].append(CertificateRecord(facts.certificates[taker]))
+            taker = other.caller_device
+            self._apply(unit, other, machine.Collided("", superseded_by=call.id), now)
+            unit.records.append((call.id, CertificateRecord(facts.certificates[taker])))
             # only the device that had called is offered the call: to the others neither call has rung yet, or it just stopped
-            self._apply(batch, live, machine.Collided(taker), now)
-        return self._calls[call.id].call.stage
+            step = machine.advance(call, machine.Collided(taker), now)
+            self._take(unit, call, step, certificate=session.certificate, payloads=message.payloads)
+        return unit.calls[call.id].stage
 
-    def _do(self, batch: _Batch, session: Session, message: ClientMessage) -> Stage:
+    # --- the other requests -----------------------------------------------------------------------------------------------------------------
+
+    def _do(self, unit: _Unit, session: Session, message: ClientMessage) -> Stage:
         device = session.device
-        live = self._calls.get(getattr(message, "call", ""))
-        if live is None or live.call.id not in self._by_device.get(device, ()):
+        call = unit.calls.get(getattr(message, "call", ""))
+        if call is None or not (device == call.caller_device or device in call.devices):
             raise Refused(ErrorCode.UNKNOWN_CALL)
-        now = self._clock()
-        match message:
-            case CallRinging():
-                self._apply(batch, live, machine.Rang(device), now)
-            case CallAccept():
-                self._accept(batch, live, session, message, now)
-            case CallDecline():
-                self._apply(batch, live, machine.Declined(device), now)
-            case CallBusy():
-                self._apply(batch, live, machine.Busy(device), now)
-            case CallConnected():
-                self._apply(batch, live, machine.Connected(device), now)
-            case CallFailed():
-                self._apply(batch, live, machine.Failed(device), now)
-            case CallHangup():
-                self._apply(batch, live, machine.HungUp(device), now)
-            case CallSignal():
-                self._signal(batch, live, device, message)
-            case _:
+        kind = type(message)
+        if kind is CallAccept:
+            assert isinstance(message, CallAccept)  # noqa: S101 - for the type checker
+            step = machine.advance(call, machine.Accepted(device), self._clock())  # may refuse: before anything is kept
+            unit.records.append((call.id, CertificateRecord(session.certificate)))
+            unit.records.append((call.id, SealedRecord(device, call.caller_device, message.payload)))
+            self._take(unit, call, step, certificate=session.certificate, answer=message.payload)
+        else:
+            event = _EVENTS.get(kind)
+            if event is None:
                 raise Refused(ErrorCode.UNKNOWN_TYPE)
-        return live.call.stage
+            self._apply(unit, call, event(device), self._clock())
+        now_call = unit.calls.get(call.id)
+        return Stage.ENDED if now_call is None else now_call.stage
 
-    def _accept(self, batch: _Batch, live: _Live, session: Session, message: CallAccept, now: float) -> None:
-        answer = SealedRecord(session.device, live.call.caller_device, message.payload)
-        step = machine.advance(live.call, machine.Accepted(session.device), now)  # may refuse: before anything is kept
-        for record in (CertificateRecord(session.certificate), answer):
-            self._note(batch, live)
-            self._keep(live, record)
-            batch.records.setdefault(live.call.id, []).append(record)
-        self._take(batch, live, step, answer=message.payload)
+    def _signal_now(self, pair: _Pair, device: str, message: CallSignal, reply: Reply) -> None:
+        """Pass a sealed payload on without waiting for anything; it is kept for ``sync`` with the next write."""
+        try:
+            call = self._may_signal(pair.calls, device, message)
+        except Refused as refused:
+            reply(refusal(message.id, refused))
+            return
+        if call is not None:
+            text = encode(CallSignalled(call.id, device, message.payload))
+            if not self._send(message.to, text):
+                node = pair.nodes.get(message.to)
+                if node is not None:
+                    self._cluster.send(node, Text(message.to, text))
+            kept = pair.signals.get((call.id, device, message.to), 0)
+            if kept < MAX_SIGNALS:
+                pair.signals[(call.id, device, message.to)] = kept + 1
+                self._signals.append((pair.key, call.id, SealedRecord(device, message.to, message.payload)))
+                if not self._working:
+                    self._working = True
+                    self._idle.clear()
+                    self._spawn(self._work())
+        reply(Ok(re=message.id, stage=pair.calls[message.call].stage))
 
-    def _signal(self, batch: _Batch, live: _Live, device: str, message: CallSignal) -> None:
-        call = live.call
+    def _signal(self, unit: _Unit, device: str, message: CallSignal) -> Stage:
+        """The same for a call that is just being changed: in order with that."""
+        call = self._may_signal(unit.calls, device, message)
+        if call is not None:
+            unit.tell.append((message.to, CallSignalled(call.id, device, message.payload)))
+            kept = unit.pair.signals.get((call.id, device, message.to), 0)
+            if kept < MAX_SIGNALS:
+                unit.pair.signals[(call.id, device, message.to)] = kept + 1
+                unit.records.append((call.id, SealedRecord(device, message.to, message.payload)))
+        return unit.calls[message.call].stage
+
+    def _may_signal(self, calls: dict[str, Call], device: str, message: CallSignal) -> Call | None:
+        """The call; None when the payload goes nowhere, as for someone who is offline. Raises ``Refused``."""
+        call = calls.get(message.call)
+        if call is None or not (device == call.caller_device or device in call.devices):
+            raise Refused(ErrorCode.UNKNOWN_CALL)
         # the caller may trickle to every device that the call goes to, those devices to the caller
         if device == call.caller_device:
+            if call.hidden and call.stage is Stage.INVITING:
+                return None
             allowed = message.to in call.devices if call.callee_device is None else message.to == call.callee_device
         else:
             allowed = message.to == call.caller_device and call.callee_device in (None, device)
-        if call.hidden and device == call.caller_device and call.stage is Stage.INVITING:
-            return  # as for someone who is offline
         if not allowed:
             if device != call.caller_device and call.callee_device not in (None, device):
                 raise Refused(ErrorCode.ANSWERED_ELSEWHERE)
             raise Refused(ErrorCode.UNKNOWN_DEVICE, devices=[] if call.callee_device is None else [call.callee_device])
-        if len(live.sealed.get(message.to, ())) < MAX_SIGNALS:
-            record = SealedRecord(device, message.to, message.payload)
-            self._note(batch, live)
-            self._keep(live, record)
-            batch.records.setdefault(call.id, []).append(record)
-        batch.tell.append((message.to, CallSignalled(call.id, device, message.payload)))
+        return call
 
     # --- state and effects ---------------------------------------------------------------------------------------------------------------------
 
-    def _note(self, batch: _Batch, live: _Live) -> None:
-        """Remember a call as it was before this batch."""
-        if live.call.id not in batch.before:
-            batch.before[live.call.id] = _Live(live.call, dict(live.certificates), {k: list(v) for k, v in live.sealed.items()})
+    def _apply(self, unit: _Unit, call: Call, event: machine.Event, now: float) -> None:
+        self._take(unit, call, machine.advance(call, event, now))
 
-    def _apply(self, batch: _Batch, live: _Live, event: machine.Event, now: float) -> None:
-        self._take(batch, live, machine.advance(live.call, event, now))
-
-    def _take(self, batch: _Batch, live: _Live, step: machine.Step, *, answer: str = "") -> None:
+    def _take(
+        self,
+        unit: _Unit,
+        before: Call,
+        step: machine.Step,
+        *,
+        certificate: DeviceCertificate | None = None,
+        payloads: dict[str, str] | None = None,
+        answer: str = "",
+    ) -> None:
         call, effects = step
-        if call is live.call:
+        if call is before:
             return
-        self._note(batch, live)
-        if call.callee_device is not None and live.call.callee_device is None:
-            self._unindex(live.call)
-            self._index(call)
-        live.call = call
-        self._emit(batch, live, effects, answer=answer)
-        if not call.live:
-            self._unindex(call)
-            del self._calls[call.id]
-            batch.records.pop(call.id, None)
-
-    def _emit(self, batch: _Batch, live: _Live, effects: list[machine.Effect], *, answer: str = "") -> None:
-        call = live.call
-        for effect in effects:
-            match effect:
-                case machine.TellIncoming(device, accepted):
-                    payload = next((s.payload for s in live.sealed.get(device, ()) if s.device == call.caller_device), "")
-                    message: ServerMessage = CallIncoming(
-                        call.id, call.seq, self._peer(live, device), payload, self._left(call), accepted
-                    )
-                    batch.tell.append((device, message))
-                case machine.TellRings():
-                    batch.tell.append((call.caller_device, CallRings(call.id, call.seq)))
-                case machine.TellAnswered():
-                    peer = self._peer(live, call.caller_device)
-                    batch.tell.append((call.caller_device, CallAnswered(call.id, call.seq, peer, answer)))
-                case machine.TellUp(device):
-                    batch.tell.append((device, CallUp(call.id, call.seq)))
-                case machine.TellEnded(device, reason, superseded_by):
-                    by = UNSET if superseded_by is None else superseded_by
-                    batch.tell.append((device, CallEnded(call.id, call.seq, reason, by)))
-                case machine.Remember():
-                    batch.history += _lines(call)
-
-    def _keep(self, live: _Live, record: Record) -> None:
-        if isinstance(record, CertificateRecord):
-            live.certificates[record.certificate.device] = record.certificate
+        unit.changed = True
+        if call.live:
+            unit.calls[call.id] = call
         else:
-            live.sealed.setdefault(record.receiver, []).append(SealedFrom(record.sender, record.payload))
+            del unit.calls[call.id]
+            unit.ended.append(call.id)
+        if effects:
+            self._emit(unit, call, effects, certificate=certificate, payloads=payloads, answer=answer)
 
-    def _peer(self, live: _Live, device: str) -> Peer:
-        """The other side, as a device may see it."""
-        call = live.call
-        if device == call.caller_device:
-            if call.callee_device is None:
-                return Peer(account=call.callee)
-            certificate = live.certificates.get(call.callee_device)
-            return Peer(account=call.callee, device=call.callee_device, certificate=UNSET if certificate is None else certificate)
-        certificate = live.certificates.get(call.caller_device)
-        return Peer(
-            account=call.caller,
-            device=call.caller_device,
-            phone=call.caller_phone,
-            certificate=UNSET if certificate is None else certificate,
-        )
+    def _emit(
+        self,
+        unit: _Unit,
+        call: Call,
+        effects: list[machine.Effect],
+        *,
+        certificate: DeviceCertificate | None = None,
+        payloads: dict[str, str] | None = None,
+        answer: str = "",
+    ) -> None:
+        """Effects as messages. ``certificate`` is that of the device whose request this is; ``payloads`` what it sealed for whom."""
+        tell = unit.tell
+        for effect in effects:
+            kind = type(effect)
+            if kind is machine.TellEnded:
+                assert isinstance(effect, machine.TellEnded)  # noqa: S101 - for the type checker, here and below
+                by = UNSET if effect.superseded_by is None else effect.superseded_by
+                tell.append((effect.device, CallEnded(call.id, call.seq, effect.reason, by)))
+            elif kind is machine.TellUp:
+                assert isinstance(effect, machine.TellUp)  # noqa: S101
+                tell.append((effect.device, CallUp(call.id, call.seq)))
+            elif kind is machine.TellRings:
+                tell.append((call.caller_device, CallRings(call.id, call.seq)))
+            elif kind is machine.TellAnswered:
+                peer = peer_of(call, call.caller_device, certificate)
+                tell.append((call.caller_device, CallAnswered(call.id, call.seq, peer, answer)))
+            elif kind is machine.Remember:
+                unit.history += history_lines(call)
+            else:
+                assert isinstance(effect, machine.TellIncoming)  # noqa: S101
+                if payloads is None:
+                    # glare: what was sealed for this device came with the other side's invite, some time ago
+                    tell.append((self._offer_later(unit.pair.key, call, effect), _NOTHING))
+                    continue
+                peer = peer_of(call, effect.device, certificate)
+                left = expires_in(call, self._clock())
+                incoming = CallIncoming(call.id, call.seq, peer, payloads[effect.device], left, effect.accepted)
+                tell.append((effect.device, incoming))
 
-    def _left(self, call: Call) -> float:
-        return 0.0 if call.deadline is None else max(0.0, call.deadline - self._clock())
+    def _offer_later(self, key: str, call: Call, effect: machine.TellIncoming) -> Reply:
+        device = effect.device
 
-    def _view(self, live: _Live, device: str) -> CallView | None:
-        call = live.call
-        if call.deadline is not None and call.deadline <= self._clock():
-            return None  # past its time: it must not ring again
-        return CallView(
-            call=call.id,
-            seq=call.seq,
-            stage=call.stage,
-            outgoing=device == call.caller_device,
-            peer=self._peer(live, device),
-            expires_in=self._left(call),
-            payloads=list(live.sealed.get(device, ())),
-        )
+        async def offer() -> None:
+            try:
+                records = await self._store.sealed(key, call.id)
+            except (RedisError, OSError, TimeoutError):
+                self._resync(device)
+                return
+            view = call_view(call, device, records, self._clock())
+            if view is not None and view.payloads:
+                left, payload = view.expires_in, view.payloads[0].payload
+                self._send(device, encode(CallIncoming(call.id, call.seq, view.peer, payload, left, effect.accepted)))
 
-    def _index(self, call: Call) -> None:
-        devices = call.devices if call.callee_device is None else (call.callee_device,)
-        for device in (call.caller_device, *devices):
-            self._by_device.setdefault(device, set()).add(call.id)
+        return lambda _message: self._spawn(offer())
+
+    # --- batches -----------------------------------------------------------------------------------------------------------------------------------
+
+    def _put(self, work: _Work) -> None:
+        work.pair.busy += 1
+        self._queue.append(work)
+        if not self._working:
+            self._working = True
+            self._idle.clear()
+            self._spawn(self._work())
+
+    async def _work(self) -> None:
+        try:
+            while self._queue or self._signals:
+                work, self._queue = self._queue, deque()
+                try:
+                    await self._batch(work)
+                except Exception as error:  # a defect: nobody may wait for ever
+                    log.error("calls: defect %s", type(error).__name__)
+                    for one in work:
+                        one.pair.busy -= 1
+                        self._inviting.pop(one.invites, None)
+                        self._failed(one, ErrorCode.INTERNAL)
+        finally:
+            self._working = False
+            self._idle.set()
+
+    async def _batch(self, work: Iterable[_Work]) -> None:
+        units: dict[str, _Unit] = {}
+        self._placed.clear()
+        for one in work:
+            pair = self._pairs.setdefault(one.pair.key, one.pair)
+            if pair is not one.pair:  # it was let go of and taken up again
+                one.pair.busy -= 1
+                pair.busy += 1
+                one.pair = pair
+            unit = units.get(pair.key)
+            if unit is None:
+                unit = units[pair.key] = _Unit(pair, [], dict(pair.calls))
+            unit.work.append(one)
+            self._run(unit, one)
+        changed = [unit for unit in units.values() if unit.changed]
+        changes = [self._change(unit) for unit in changed]
+        signals, self._signals = self._signals, []
+        outcomes: Sequence[bytes | None] = ()
+        try:
+            if changes:
+                outcomes = await self._store.commit(changes)
+            if signals:
+                await self._store.append(signals)
+        except (RedisError, OSError, TimeoutError) as error:
+            if len(outcomes) < len(changes):
+                log.error("calls: Redis does not answer (%s); %d units undone", type(error).__name__, len(changed))
+                for unit in units.values():
+                    self._finish(unit)
+                    for one in unit.work:
+                        self._failed(one, ErrorCode.UNAVAILABLE)
+                    self._let_go(unit.pair)
+                return
+        again: list[_Work] = []
+        stored = dict(zip((change.key for change in changes), outcomes, strict=True))
+        for unit in units.values():
+            self._finish(unit)
+            newer = stored.get(unit.pair.key)
+            if newer is None:
+                if unit.changed:
+                    self._stored(unit)
+                self._tell(unit)
+                if unit.late:
+                    self._latecomers(unit.late)
+                self._let_go(unit.pair)
+            else:
+                again += self._again(unit, newer)
+        if again:
+            for one in again:
+                one.pair.busy += 1
+                if one.invites:
+                    self._inviting[one.invites] = one.pair
+            self._queue.extendleft(reversed(again))
+
+    def _run(self, unit: _Unit, one: _Work) -> None:
+        position = len(unit.tell)
+        try:
+            stage = one.run(unit)
+        except Refused as refused:
+            if one.reply is not None:
+                unit.tell.append((one.reply, refusal(one.request, refused)))
+            return
+        if one.reply is not None:
+            unit.tell.insert(position, (one.reply, Ok(re=one.request, stage=UNSET if stage is None else stage)))
+
+    def _change(self, unit: _Unit) -> Change:
+        pair, calls = unit.pair, unit.calls
+        unit.version = next_version(pair.version, self._store.nonce(), floor=pair.floor)
+        records: list[str | Raw] = []
+        for call, record in unit.records:
+            if call in calls:
+                records += (call, encode_record(record))
+        deadline = earliest(calls)
+        state = encode_state(unit.version, calls.values())
+        change = Change(
+            pair.key, binary(pair.version), binary(state), bool(calls), bool(pair.calls), pair.accounts,
+            "+inf" if deadline is None else repr(deadline), unit.ended, records, [binary(encode_line(line)) for line in unit.history],
+        )  # fmt: skip
+        if pair.nodes:
+            change.outbox = self._outbox(unit, state)
+        return change
+
+    def _outbox(self, unit: _Unit, state: bytes) -> list[tuple[str, Raw]]:
+        """What other hubs are told in the same transaction: the state, and the messages for their devices."""
+        nodes = unit.pair.nodes
+        texts: dict[str, list[Text]] = {node: [] for node in nodes.values()}
+        for to, message in unit.tell:
+            if isinstance(to, str) and to in nodes and not self._online(to):
+                texts[nodes[to]].append(Text(to, encode(message)))
+        places = self._places(unit.pair, unit.calls)
+        outbox: list[tuple[str, Raw]] = []
+        for node, some in texts.items():
+            if node != self._cluster.node:
+                outbox.append((inbox(node), binary(encode_bus(PairChanged(unit.pair.accounts, state, places, some)))))
+        return outbox
+
+    def _places(self, pair: _Pair, calls: dict[str, Call]) -> dict[str, str]:
+        """Where the devices of a pair's calls are, as far as this hub knows."""
+        here = {d: self._cluster.node for call in calls.values() for d in _devices(call) if self._online(d)}
+        return pair.nodes | here
+
+    def _finish(self, unit: _Unit) -> None:
+        unit.pair.busy -= len(unit.work)
+        for one in unit.work:
+            if one.invites:
+                self._inviting.pop(one.invites, None)
+
+    def _stored(self, unit: _Unit) -> None:
+        pair = unit.pair
+        if counter(unit.version) > counter(pair.version):
+            self._set(pair, unit.version, unit.calls)
+        if unit.history:
+            self._history.wake()
+
+    def _tell(self, unit: _Unit) -> None:
+        """Hand out what is true now. Texts for other hubs went with the state, if it changed."""
+        nodes = unit.pair.nodes
+        for to, message in unit.tell:
+            if not isinstance(to, str):
+                to(message)
+            elif not self._send(to, encode(message)) and to in nodes and not unit.changed:
+                self._cluster.send(nodes[to], Text(to, encode(message)))
+
+    def _again(self, unit: _Unit, newer: bytes) -> list[_Work]:
+        """Another hub was faster: take its state, and run the unit's work on it. Returns what is to be run."""
+        version, calls = decode_state(newer)
+        pair = unit.pair
+        if counter(version) >= counter(pair.version):
+            self._set(pair, version, calls)
+        else:
+            # the store has lost its last writes: what this hub knows is newer, and is written over what is there
+            pair.floor = max(pair.floor, counter(pair.version))
+            pair.version = version
+        again: list[_Work] = []
+        for one in unit.work:
+            one.tries += 1
+            if one.tries > _TRIES:
+                log.error("calls: a unit was overtaken %d times", _TRIES)
+                self._failed(one, ErrorCode.UNAVAILABLE)
+            else:
+                again.append(one)
+        return again
+
+    def _failed(self, one: _Work, code: ErrorCode) -> None:
+        if one.reply is not None:
+            one.reply(refusal(one.request, Refused(code, retry_after=1.0 if code is ErrorCode.UNAVAILABLE else None)))
+        elif one.failed is not None:
+            one.failed()
+
+    # --- what this hub remembers ---------------------------------------------------------------------------------------------------------------
+
+    def _set(self, pair: _Pair, version: bytes, calls: dict[str, Call]) -> None:
+        """Take a state that is stored, index it, and let go of what concerns no device here."""
+        before, pair.version, pair.calls = pair.calls, version, calls
+        for call_id, call in before.items():
+            now = calls.get(call_id)
+            if now is None:
+                self._unindex(call)
+                if pair.signals:
+                    pair.signals = {key: count for key, count in pair.signals.items() if key[0] != call_id}
+            elif now.callee_device is not None and call.callee_device is None:
+                self._unindex(call)
+                self._index(pair, now)
+        for call_id, call in calls.items():
+            if call_id not in before:
+                self._index(pair, call)
+        if not calls and before:
+            self._recent.append((self._clock(), pair.key, pair.accounts, encode_state(version, ())))
+            while len(self._recent) > 1 and self._recent[0][0] < self._recent[-1][0] - _RECENT:
+                self._recent.popleft()
+        if calls:
+            self._pairs[pair.key] = pair
+            self._watch(pair)
+
+    def _let_go(self, pair: _Pair) -> None:
+        """Forget a pair without calls, or whose devices are all elsewhere: Redis has it."""
+        if pair.busy or self._pairs.get(pair.key) is not pair:
+            return
+        online, leaving = self._online, self._leaving
+        if not any(online(device) or device in leaving for call in pair.calls.values() for device in _devices(call)):
+            for call in pair.calls.values():
+                self._unindex(call)
+            del self._pairs[pair.key]
+
+    def _adopt(self, pair: _Pair, state: bytes) -> None:
+        """Take a state from elsewhere if it is newer than what this hub has."""
+        version, calls = decode_state(state)
+        if counter(version) > counter(pair.version):
+            self._set(pair, version, calls)
+            self._let_go(pair)
+
+    async def _load(self, keys: Sequence[str], *, forget_missing: bool = False) -> list[_Pair]:
+        """Pairs with live calls, from memory or Redis. ``forget_missing``: clear the index of those that have expired."""
+        wanted = [key for key in keys if key not in self._pairs]
+        found: list[_Pair] = [self._pairs[key] for key in keys if key in self._pairs]
+        for key, (version, calls) in zip(wanted, await self._store.load(wanted), strict=True):
+            if calls:
+                call = next(iter(calls.values()))
+                pair = self._pairs.setdefault(key, _Pair(key, (call.caller, call.callee)))
+                if counter(version) > counter(pair.version):
+                    self._set(pair, version, calls)
+                found.append(pair)
+            elif forget_missing:
+                await self._store.drop(key)
+        return found
+
+    def _latecomers(self, devices: list[str]) -> None:
+        """Devices that had no socket when a call for them was stored: who got one meanwhile may have been sent a `sync` without it; the
+        others are to be woken.
+        """
+        asleep = [device for device in devices if not self._online(device)]
+        for device in devices:
+            if device not in asleep:
+                self._resync(device)
+
+        async def elsewhere() -> None:
+            try:
+                nodes = await self._cluster.locate(asleep)
+            except (RedisError, OSError, TimeoutError):
+                nodes = {}  # `sync` tells them when they next connect
+            for device, node in nodes.items():
+                if node != self._cluster.node:
+                    self._cluster.send(node, Resync([device]))
+            self._wake([device for device in asleep if device not in nodes])
+
+        if self._cluster.alone:
+            self._wake(asleep)
+        else:
+            self._spawn(elsewhere())
+
+    def _wake(self, devices: list[str]) -> None:
+        if devices:
+            self._unreached(devices, RING_TIMEOUT)
+
+    def _tell_nodes(self, pair: _Pair, calls: dict[str, Call], texts: dict[str, list[Text]]) -> None:
+        """Let other hubs know a pair as it is: where its devices are has changed."""
+        state, places = encode_state(pair.version, calls.values()), self._places(pair, calls)
+        for node in set(pair.nodes.values()) - {self._cluster.node}:
+            self._cluster.send(node, PairChanged(pair.accounts, state, places, texts.get(node, [])))
+
+    def _index(self, pair: _Pair, call: Call) -> None:
+        self._by_call[call.id] = pair
+        for device in _devices(call):
+            ids = self._by_device.get(device)
+            if ids is None:
+                self._by_device[device] = {call.id}
+            else:
+                ids.add(call.id)
 
     def _unindex(self, call: Call) -> None:
+        self._by_call.pop(call.id, None)
         for device in (call.caller_device, *call.devices):
             ids = self._by_device.get(device)
             if ids is not None:
@@ -667,39 +1059,26 @@ class CallService:
                 if not ids:
                     del self._by_device[device]
 
-    def _watch(self, call: Call) -> None:
-        if call.deadline is not None and call.live:
-            heapq.heappush(self._deadlines, (call.deadline, call.id))
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._deadlines:
-            delay = max(0.0, self._deadlines[0][0] - self._clock())
-            self._timer = asyncio.get_running_loop().call_later(min(delay + 0.001, 3600.0), self.tick)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
-def _refusal(request: int, refused: Refused) -> Error:
-    return Error(
-        code=refused.code,
-        message=refused.message,
-        re=request,
-        retry_after=UNSET if refused.retry_after is None else refused.retry_after,
-        devices=UNSET if refused.devices is None else refused.devices,
-    )
+def _devices(call: Call) -> tuple[str, ...]:
+    """The devices that a call is at, or offered to."""
+    if call.callee_device is None:
+        return (call.caller_device, *call.devices)
+    return (call.caller_device, call.callee_device)
 
 
-def _lines(call: Call) -> list[Line]:
-    """The history lines of an ended call: the caller's, and the callee's if it was told of the call."""
-    if call.reason is None or call.ended_at is None:
-        return []
-    started, ended = int(call.created_at * 1000), int(call.ended_at * 1000)
-    connected = None if call.connected_at is None else int(call.connected_at * 1000)
-    lines = [Line(call.caller, call.id, call.callee, True, call.reason, started, connected, ended)]
-    if not call.hidden:
-        lines.append(Line(call.callee, call.id, call.caller, False, call.reason, started, connected, ended))
-    return lines
-
+_EVENTS: Final[dict[type[ClientMessage], Callable[[str], machine.Event]]] = {
+    CallRinging: machine.Rang,
+    CallDecline: machine.Declined,
+    CallBusy: machine.Busy,
+    CallConnected: machine.Connected,
+    CallFailed: machine.Failed,
+    CallHangup: machine.HungUp,
+}
 
 _NOTHING: Final = Ok(re=0)

@@ -1,26 +1,41 @@
-"""Live calls in Redis. One transaction carries every change of one batch of events.
+"""Live calls in Redis, one record per pair of accounts, changed by compare-and-set. One script carries every change of one batch.
 
-``call:{ID}`` holds the state, ``sealed:{ID}`` what was sealed for the devices in it, ``calls`` the ids by deadline. The braces are a
-hash tag: all keys of one call lie on one node of a cluster. Everything expires, should every hub die.
+Keys lie in shards, ``{c0}:``, ``{c1}:`` and so on; the braces are a hash tag, so that all keys of a pair lie on one node of a cluster. On a
+single server there is one shard, and a batch is one command whatever is in it; in a cluster, one per shard that it touches.
+
+- ``{cN}:pair:KEY``: version and live calls (``calls/pair.py``); for a while after the last call ended, an empty one
+- ``{cN}:sealed:CALL``: what was sealed for the devices in a call, and their certificates
+- ``{cN}:calls``: pairs with live calls by their earliest deadline
+- ``{cN}:calls_of:ACCOUNT``: pairs of an account that have live calls
+- ``{cN}:call_history``: lines of ended calls on their way to SQL
+
+Everything expires, should every hub die.
 """
 
-from collections.abc import Iterable, Mapping
+import asyncio
+import itertools
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
-from redis.asyncio import Redis
+from msgspec import Raw, Struct
+from redis.asyncio.cluster import RedisCluster
 
-from signaling.calls.history import QUEUE, Line
+from signaling.calls.history import queue_key
 from signaling.calls.machine import Call
+from signaling.calls.pair import ABSENT, decode_state
+from signaling.cluster.bus import LIFETIME as INBOX_LIFETIME
+from signaling.storage.redis import AnyRedis, run_script
 from signaling.wire.certificate import DeviceCertificate
 
 _LIFETIME: Final = 86_400
-"""Seconds after its last change until a call's keys expire: longer than any call goes without one, but for connected ones, which the hub
-touches."""
-
-INDEX: Final = "calls"
-"""Sorted set: ids of live calls by deadline; calls without one have the score infinity."""
+"""Seconds after its last change until a pair's keys expire; hubs touch those of longer calls."""
+TOMBSTONE: Final = 600
+"""Seconds that an empty record (no personal data: a version) stays after the last call: a hub that was cut off and has not heard of the end
+cannot take the pair for lost."""
+CLUSTER_SHARDS: Final = 16
+"""Shards in a Redis Cluster: enough to spread over the nodes of any cluster that calls need, few enough to look through."""
 
 
 class SealedRecord(Struct, frozen=True, array_like=True, tag="s"):
@@ -40,71 +55,267 @@ class CertificateRecord(Struct, frozen=True, array_like=True, tag="c"):
 Record = SealedRecord | CertificateRecord
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_call: Final = msgspec.msgpack.Decoder(Call)
 _record: Final[msgspec.msgpack.Decoder[Record]] = msgspec.msgpack.Decoder(Record)
 
 
-# A batch is one script: atomic as a transaction, and one command to build and one answer to read instead of some hundred, which is most
-# of what a batch costs the hub. ARGV: lifetime; number of calls, then id, deadline, state of each; number of calls with new records, then id,
-# number of records, records of each; number of ended calls, then their ids; history lines.
+class Change(Struct, array_like=True):
+    """What a batch does to one pair. It is done as a whole if the stored version is ``expected``, else nothing of it is.
+
+    The script reads it as it stands: fields go to Redis in this order.
+    """
+
+    key: str
+    expected: Raw
+    state: Raw
+    live: bool
+    """Whether any call is live afterwards."""
+    was_live: bool
+    accounts: tuple[str, str]
+    deadline: str
+    """Seconds since 1970, or ``+inf``: as text, for Lua would round it."""
+    ended: list[str]
+    """Calls whose sealed payloads go."""
+    records: list[str | Raw]
+    """Call and what was sealed in it, in turns."""
+    history: list[Raw]
+    outbox: list[tuple[str, Raw]] = []
+    """Inbox of a hub, and the message for it."""
+
+
+# One script does a whole shard's part of a batch: atomic, and one command with one argument to build and one answer to read instead of some
+# hundred. KEYS: any key of the shard. ARGV: shard prefix, whether the index of accounts is in this shard, the changes as MessagePack.
+# Answers, for each change, '' when it was done and the stored state when the version was another one ('-' when nothing is stored).
 _COMMIT: Final = f"""
-local lifetime, at = ARGV[1], 2
-local function take() at = at + 1; return ARGV[at - 1] end
-for _ = 1, take() do
-  local id, deadline, state = take(), take(), take()
-  redis.call('SET', 'call:{{' .. id .. '}}', state, 'EX', lifetime)
-  redis.call('ZADD', '{INDEX}', deadline, id)
+local prefix, indexed, out = ARGV[1], ARGV[2] == '1', {{}}
+for n, change in ipairs(cmsgpack.unpack(ARGV[3])) do
+  local id, expected, state, live, was, accounts, deadline, ended, records, lines, outbox = unpack(change)
+  local key = prefix .. 'pair:' .. id
+  if redis.call('GETRANGE', key, 0, 15) == expected then
+    if live then
+      redis.call('SET', key, state, 'EX', {_LIFETIME})
+      redis.call('ZADD', prefix .. 'calls', deadline, id)
+      if indexed and not was then
+        redis.call('SADD', prefix .. 'calls_of:' .. accounts[1], id)
+        redis.call('SADD', prefix .. 'calls_of:' .. accounts[2], id)
+      end
+    else
+      redis.call('SET', key, state, 'EX', {TOMBSTONE})
+      redis.call('ZREM', prefix .. 'calls', id)
+      if indexed then
+        redis.call('SREM', prefix .. 'calls_of:' .. accounts[1], id)
+        redis.call('SREM', prefix .. 'calls_of:' .. accounts[2], id)
+      end
+    end
+    for i = 1, #records, 2 do
+      redis.call('RPUSH', prefix .. 'sealed:' .. records[i], records[i + 1])
+      redis.call('EXPIRE', prefix .. 'sealed:' .. records[i], {_LIFETIME})
+    end
+    for _, call in ipairs(ended) do redis.call('UNLINK', prefix .. 'sealed:' .. call) end
+    for _, line in ipairs(lines) do redis.call('RPUSH', prefix .. 'call_history', line) end
+    if indexed then
+      for _, letter in ipairs(outbox) do
+        redis.call('RPUSH', letter[1], letter[2])
+        redis.call('EXPIRE', letter[1], {INBOX_LIFETIME})
+      end
+    end
+    out[n] = ''
+  else
+    out[n] = redis.call('GET', key) or '-'
+  end
 end
-for _ = 1, take() do
-  local key = 'sealed:{{' .. take() .. '}}'
-  for _ = 1, take() do redis.call('RPUSH', key, take()) end
-  redis.call('EXPIRE', key, lifetime)
+return out
+"""
+
+# KEYS: any key of the shard. ARGV: prefix, then key, state, live, deadline, accounts. Stores what is newer than what is stored, or missing.
+# Answers the state that is stored where that is the newer one, else ''.
+_RESTORE: Final = f"""
+local prefix, out = ARGV[1], {{}}
+for i = 2, #ARGV, 6 do
+  local key = prefix .. 'pair:' .. ARGV[i]
+  local current = redis.call('GET', key)
+  if not current or string.sub(current, 1, 8) < string.sub(ARGV[i + 1], 1, 8) then
+    if ARGV[i + 2] == '1' then
+      redis.call('SET', key, ARGV[i + 1], 'EX', {_LIFETIME})
+      redis.call('ZADD', prefix .. 'calls', ARGV[i + 3], ARGV[i])
+      if ARGV[i + 4] ~= '' then
+        redis.call('SADD', prefix .. 'calls_of:' .. ARGV[i + 4], ARGV[i])
+        redis.call('SADD', prefix .. 'calls_of:' .. ARGV[i + 5], ARGV[i])
+      end
+    else
+      redis.call('SET', key, ARGV[i + 1], 'EX', {TOMBSTONE})
+      redis.call('ZREM', prefix .. 'calls', ARGV[i])
+      if ARGV[i + 4] ~= '' then
+        redis.call('SREM', prefix .. 'calls_of:' .. ARGV[i + 4], ARGV[i])
+        redis.call('SREM', prefix .. 'calls_of:' .. ARGV[i + 5], ARGV[i])
+      end
+    end
+    out[#out + 1] = ''
+  else
+    out[#out + 1] = current
+  end
 end
-for _ = 1, take() do
-  local id = take()
-  redis.call('UNLINK', 'call:{{' .. id .. '}}', 'sealed:{{' .. id .. '}}')
-  redis.call('ZREM', '{INDEX}', id)
+return out
+"""
+
+# KEYS: any key of the shard. ARGV: prefix, then triples of pair, call and record: kept only while the pair is stored.
+_APPEND: Final = f"""
+local prefix = ARGV[1]
+for i = 2, #ARGV, 3 do
+  if redis.call('EXISTS', prefix .. 'pair:' .. ARGV[i]) == 1 then
+    redis.call('RPUSH', prefix .. 'sealed:' .. ARGV[i + 1], ARGV[i + 2])
+    redis.call('EXPIRE', prefix .. 'sealed:' .. ARGV[i + 1], {_LIFETIME})
+  end
 end
-while at <= #ARGV do redis.call('RPUSH', '{QUEUE}', take()) end
 """
 
 
 class CallStore:
     """Redis behind calls. Raises ``redis.exceptions.RedisError`` or ``OSError`` when it does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: AnyRedis) -> None:
         self._redis = redis
-        self._commit = redis.register_script(_COMMIT)
+        self._cluster = isinstance(redis, RedisCluster)
+        self.shards = CLUSTER_SHARDS if self._cluster else 1
+        self._nonce = secrets.token_bytes(4)
+        self._numbers = itertools.count(1)
 
-    async def commit(
-        self, changed: Iterable[Call], ended: Iterable[str], records: Mapping[str, list[Record]], history: list[Line]
-    ) -> None:
-        """Write a batch: all of it, or none."""
-        encode = _encoder.encode
-        calls: list[Any] = []
-        for call in changed:
-            calls += (call.id, "+inf" if call.deadline is None else call.deadline, encode(call))
-        sealed: list[Any] = []
-        for call_id, added in records.items():
-            sealed += (call_id, len(added), *map(encode, added))
-        gone = list(ended)
-        lines = [encode(line) for line in history]
-        await self._commit(args=[_LIFETIME, len(calls) // 3, *calls, len(records), *sealed, len(gone), *gone, *lines])
+    def nonce(self) -> bytes:
+        """8 bytes for a version, never the same twice."""
+        return self._nonce + (next(self._numbers) & 0xFFFF_FFFF).to_bytes(4, "big")
 
-    async def load(self) -> list[tuple[Call, list[Record]]]:
-        """Every live call, for a hub that starts. Entries of the index whose call has expired are removed."""
-        ids: Any = await self._redis.zrange(INDEX, 0, -1)
-        found: list[tuple[Call, list[Record]]] = []
-        for start in range(0, len(ids), 200):
-            some = [i.decode() for i in ids[start : start + 200]]
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for call_id in some:
-                    pipe.get(f"call:{{{call_id}}}")
-                    pipe.lrange(f"sealed:{{{call_id}}}", 0, -1)
-                answers = await pipe.execute()
-            for call_id, state, sealed in zip(some, answers[::2], answers[1::2], strict=True):
-                if state is None:
-                    await self._redis.zrem(INDEX, call_id)
-                else:
-                    found.append((_call.decode(state), [_record.decode(item) for item in sealed]))
+    async def commit(self, changes: Sequence[Change]) -> list[bytes | None]:
+        """Do a batch. For each change None when it was done, else what is stored instead (empty when nothing is)."""
+        if not self._cluster:
+            answers: Any = await run_script(self._redis, _COMMIT, ["{c0}:calls"], ["{c0}:", "1", _encoder.encode(changes)])
+            return [_conflict(answer) for answer in answers]
+        # in a cluster, the index of accounts is written before (an entry too many does no harm) and cleared after
+        await self._index([c for c in changes if c.live and not c.was_live], "sadd")
+        by_shard: dict[int, list[int]] = {}
+        for position, change in enumerate(changes):
+            by_shard.setdefault(self._shard(change.key), []).append(position)
+
+        async def one(shard: int, positions: list[int]) -> list[tuple[int, bytes | None]]:
+            part = _encoder.encode([changes[position] for position in positions])
+            answers = await run_script(self._redis, _COMMIT, [f"{{c{shard}}}:calls"], [f"{{c{shard}}}:", "0", part])
+            return [(position, _conflict(answer)) for position, answer in zip(positions, answers, strict=True)]
+
+        results: list[bytes | None] = [None] * len(changes)
+        for part in await asyncio.gather(*(one(*item) for item in by_shard.items())):
+            for position, outcome in part:
+                results[position] = outcome
+        done = [change for change, outcome in zip(changes, results, strict=True) if outcome is None]
+        await self._index([c for c in done if not c.live], "srem")
+        for change in done:
+            for key, message in change.outbox:
+                await self._redis.rpush(key, bytes(message)[_HEAD:])
+                await self._redis.expire(key, INBOX_LIFETIME)
+        return results
+
+    async def append(self, records: Iterable[tuple[str, str, Record]]) -> None:
+        """Keep sealed payloads (pair, call, record) for ``sync``, without touching the state of their calls."""
+        by_shard: dict[int, list[Any]] = {}
+        for key, call, record in records:
+            by_shard.setdefault(self._shard(key), []).extend((key, call, _encoder.encode(record)))
+        for shard, arguments in by_shard.items():
+            await run_script(self._redis, _APPEND, [f"{{c{shard}}}:calls"], [f"{{c{shard}}}:", *arguments])
+
+    async def load(self, keys: Sequence[str]) -> list[tuple[bytes, dict[str, Call]]]:
+        """Version and live calls of pairs."""
+        states: list[Any] = await asyncio.gather(*(self._redis.get(self._pair(key)) for key in keys))
+        return [decode_state(state) for state in states]
+
+    async def sealed(self, key: str, call: str) -> list[Record]:
+        """What was sealed in a call, in the order it came."""
+        items: Any = await self._redis.lrange(f"{self._prefix(key)}sealed:{call}", 0, -1)
+        return [_record.decode(item) for item in items]
+
+    async def pairs_of(self, account: str) -> list[str]:
+        """Pairs of an account that may have live calls."""
+        members: Any = await self._redis.smembers(f"{self._prefix(account)}calls_of:{account}")
+        return sorted(member.decode() for member in members)
+
+    async def due(self, now: float, limit: int) -> list[str]:
+        """Pairs with a call whose deadline was before ``now``."""
+        found: list[str] = []
+        for shard in range(self.shards):
+            some: Any = await self._redis.zrangebyscore(f"{{c{shard}}}:calls", "-inf", now, start=0, num=limit)
+            found += [member.decode() for member in some]
         return found
+
+    async def every(self) -> list[str]:
+        """Every pair with live calls. Index entries of pairs that have expired are removed on the way."""
+        found: list[str] = []
+        for shard in range(self.shards):
+            members: Any = await self._redis.zrange(f"{{c{shard}}}:calls", 0, -1)
+            found += [member.decode() for member in members]
+        return found
+
+    async def drop(self, key: str) -> None:
+        """Remove a pair that is gone from the index of deadlines."""
+        await self._redis.zrem(f"{self._prefix(key)}calls", key)
+
+    async def touch(self, keys: Mapping[str, Iterable[str]]) -> None:
+        """Keep pairs, and what was sealed in their calls, for another lifetime."""
+        for key, calls in keys.items():
+            await self._redis.expire(self._pair(key), _LIFETIME)
+            for call in calls:
+                await self._redis.expire(f"{self._prefix(key)}sealed:{call}", _LIFETIME)
+
+    async def restore(self, states: Sequence[tuple[str, tuple[str, str], bytes, float | None]]) -> list[bytes | None]:
+        """Put back what the store lost: (pair, accounts, state, deadline). Where it has something newer, that is returned."""
+        by_shard: dict[int, list[int]] = {}
+        for position, (key, *_) in enumerate(states):
+            by_shard.setdefault(self._shard(key), []).append(position)
+        results: list[bytes | None] = [None] * len(states)
+        for shard, positions in by_shard.items():
+            arguments: list[Any] = [f"{{c{shard}}}:"]
+            for position in positions:
+                key, accounts, state, deadline = states[position]
+                live = bool(decode_state(state)[1])
+                arguments += (key, state, "1" if live else "0", "+inf" if deadline is None else deadline)
+                arguments += ("", "") if self._cluster else accounts
+                if self._cluster and live:
+                    for account in accounts:
+                        await self._redis.sadd(f"{self._prefix(account)}calls_of:{account}", key)
+            answers: Any = await run_script(self._redis, _RESTORE, [f"{{c{shard}}}:calls"], arguments)
+            for position, answer in zip(positions, answers, strict=True):
+                results[position] = answer or None
+        return results
+
+    async def _index(self, changes: Sequence[Change], command: str) -> None:
+        for change in changes:
+            for account in change.accounts:
+                await getattr(self._redis, command)(f"{self._prefix(account)}calls_of:{account}", change.key)
+
+    def _shard(self, name: str) -> int:
+        return 0 if self.shards == 1 else int.from_bytes(name.encode()[-2:], "big") % self.shards
+
+    def _prefix(self, name: str) -> str:
+        return f"{{c{self._shard(name)}}}:"
+
+    def _pair(self, key: str) -> str:
+        return f"{self._prefix(key)}pair:{key}"
+
+    def queues(self) -> list[str]:
+        """Redis lists of history lines."""
+        return [queue_key(shard) for shard in range(self.shards)]
+
+
+def binary(data: bytes) -> Raw:
+    """Bytes for a script: as a MessagePack string, for Redis's ``cmsgpack`` does not know the type of bytes."""
+    return Raw(b"\xdb" + len(data).to_bytes(4, "big") + data)
+
+
+_HEAD: Final = 5
+"""Bytes of ``binary`` before the data."""
+
+
+def encode_record(record: Record) -> Raw:
+    """What was sealed in a call, as it is stored."""
+    return binary(_encoder.encode(record))
+
+
+def _conflict(answer: bytes) -> bytes | None:
+    if answer == b"":
+        return None
+    return ABSENT if answer == b"-" else answer

@@ -67,7 +67,7 @@ class Socket:
         future: asyncio.Future[Ok] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            await self._ws.send_str(encode(kind(id=number, **fields)))
+            await self._ws.send_str(encode(kind(id=number, **fields)).decode())
             async with asyncio.timeout(_ANSWER_TIMEOUT):
                 return await future
         except (ConnectionError, TimeoutError) as error:
@@ -88,7 +88,7 @@ class Socket:
             try:
                 async with self._http.ws_connect(self._url, protocols=(SUBPROTOCOL,), heartbeat=20, max_msg_size=0) as ws:
                     self._ws = ws
-                    await ws.send_str(encode(Hello(id=0, token=self._token)))
+                    await ws.send_str(encode(Hello(id=0, token=self._token)).decode())
                     async for frame in ws:
                         if frame.type is aiohttp.WSMsgType.TEXT and not self._got(frame.data):
                             return

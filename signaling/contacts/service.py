@@ -131,6 +131,11 @@ class ContactService:
         """Whether ``owner``'s book holds the number behind ``token``."""
         return owner not in self._owed and await self._store.holds(owner, token)
 
+    async def are_contacts(self, questions: Sequence[tuple[str, str]]) -> list[bool]:
+        """For each (owner, discovery token), as ``is_contact``, in one round trip."""
+        held = await self._store.hold(questions)
+        return [yes and owner not in self._owed for (owner, _), yes in zip(questions, held, strict=True)]
+
     async def tokens_in_book(self, owner: str, tokens: Sequence[str]) -> frozenset[str]:
         """Those of the tokens that ``owner``'s book holds."""
         return frozenset() if owner in self._owed else await self._store.held(owner, tokens)

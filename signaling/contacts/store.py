@@ -125,6 +125,13 @@ class ContactStore:
         """Whether a user's book holds a token."""
         return bool(await self._redis.hexists(f"book:{account}", token))
 
+    async def hold(self, questions: Iterable[tuple[str, str]]) -> list[bool]:
+        """For each (account, token): whether that user's book holds that token."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for account, token in questions:
+                pipe.hexists(f"book:{account}", token)
+            return [bool(held) for held in await pipe.execute()]
+
     async def held(self, account: str, tokens: Sequence[str]) -> frozenset[str]:
         """Those of the tokens that a user's book holds."""
         async with self._redis.pipeline(transaction=False) as pipe:

@@ -1,22 +1,24 @@
-"""WebSocket sessions: one per device. ``hello`` first, then requests, each decoded, held against the rate, and handed on."""
+"""WebSocket sessions: one per device. ``hello`` first, then requests, each held against the rate, decoded, and handed on."""
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, Protocol
 
-from aiohttp import WSCloseCode, WSMsgType, web
-from msgspec import UNSET, Struct
+from aiohttp import WSCloseCode, web
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.accounts.sessions import Sessions
+from signaling.gateway.connection import Connection, error_message
+from signaling.gateway.heartbeat import Heartbeat
 from signaling.gateway.policy import check_acknowledged
-from signaling.gateway.rate import TokenBucket
 from signaling.gateway.request import Session
 from signaling.gateway.rest import RestGateway, error_response, frames_only
+from signaling.gateway.upgrade import hand_over
 from signaling.wire.codec import BadFrame, decode_client, encode
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.messages import (
@@ -26,7 +28,6 @@ from signaling.wire.messages import (
     CallView,
     ClientMessage,
     CloseCode,
-    Error,
     Hello,
     Ok,
     Ping,
@@ -40,15 +41,14 @@ log = logging.getLogger(__name__)
 PATH: Final = "/v1/ws"
 """Where the WebSocket is."""
 
-_BURST: Final = 200.0
-_RATE: Final = 50.0
-"""Frames of one connection: at once, and a second."""
-_PATIENCE: Final = 100
-"""Refused frames after which a client that does not slow down is closed with 4429."""
-_QUEUE: Final = 512 * 1024
-"""Bytes that may wait for a client that does not read; more closes it with 4410."""
-_HEARTBEAT: Final = 30.0
-"""Seconds between pings; who does not answer within half of it is gone."""
+_STORES: Final = (RedisError, SQLAlchemyError, OSError, TimeoutError)
+"""What a store that does not answer raises."""
+_RETRY: Final = 1.0
+"""Seconds until the next try to say that a device left, when Redis did not answer."""
+_MANY: Final = 500
+"""Devices whose leaving is said at a time."""
+_GOODBYE: Final = 3.0
+"""Seconds that clients have to take their leave when the hub ends."""
 
 
 class Calls(Protocol):
@@ -60,8 +60,14 @@ class Calls(Protocol):
     async def attach(self, session: Session) -> list[CallView]:
         """The device has a socket: its live calls."""
 
+    def leaving(self, session: Session) -> None:
+        """The device has lost its socket; ``moved`` or ``detach`` follows."""
+
+    def moved(self, session: Session) -> None:
+        """The device has another socket, here or on another hub."""
+
     def detach(self, session: Session) -> None:
-        """The device has lost its socket."""
+        """The device has no socket anywhere."""
 
 
 class Presence(Protocol):
@@ -77,79 +83,14 @@ class Presence(Protocol):
         """Do one request; ``reply`` is called with its answer. Raises ``Refused``."""
 
 
-def error_message(refused: Refused, re: int | None) -> Error:
-    """A refusal as a message."""
-    return Error(
-        code=refused.code,
-        message=refused.message,
-        re=UNSET if re is None else re,
-        retry_after=UNSET if refused.retry_after is None else refused.retry_after,
-        devices=UNSET if refused.devices is None else refused.devices,
-    )
+class Routes(Protocol):
+    """Which hub a device is on (``cluster/service.py``)."""
 
+    async def claim(self, device: str, account: str) -> str:
+        """It is on this hub now. Returns the hub it was on, or ''."""
 
-class Connection:
-    """One device's socket. Messages leave in the order of ``send``; those of one tick of the event loop leave together."""
-
-    __slots__ = ("_closing", "_loop", "_scheduled", "_transport", "_waiting", "session", "ws")
-
-    def __init__(self, ws: web.WebSocketResponse, session: Session, transport: asyncio.Transport | None) -> None:
-        self.ws = ws
-        self.session = session
-        self._transport = transport
-        # kept: on Python 3.11 every get_running_loop() is a system call
-        self._loop = asyncio.get_running_loop()
-        self._waiting: list[str] = []
-        self._scheduled: asyncio.Task[None] | None = None
-        self._closing: asyncio.Task[bool] | None = None
-
-    def send(self, message: Struct) -> bool:
-        """Queue one message. False when the socket is closing."""
-        if self.ws.closed or self._closing is not None:
-            return False
-        if self._transport is not None and self._transport.get_write_buffer_size() > _QUEUE:
-            self.close(CloseCode.SLOW)
-            return False
-        self._waiting.append(encode(message))
-        if self._scheduled is None:
-            self._scheduled = self._loop.create_task(self._flush())
-        return True
-
-    async def _flush(self) -> None:
-        try:
-            while self._waiting:
-                waiting, self._waiting = self._waiting, []
-                for text in waiting:
-                    await self.ws.send_str(text)
-        except (ConnectionError, RuntimeError):
-            self._waiting.clear()  # the socket is gone; its reader sees it too
-        finally:
-            self._scheduled = None
-
-    def close(self, code: int) -> None:
-        """Close the socket, after what is queued was sent."""
-        if self._closing is None:
-            self._closing = self._loop.create_task(self._close(code))
-
-    async def finished(self) -> None:
-        """Wait until what is queued was sent and the close, if one was asked for, is done: when the handler returns, aiohttp closes
-        with 1000 and drops what waits.
-        """
-        waiting = [task for task in (self._scheduled, self._closing) if task is not None]
-        if waiting:
-            await asyncio.wait(waiting)
-
-    async def _close(self, code: int) -> bool:
-        with contextlib.suppress(TimeoutError, ConnectionError, RuntimeError):
-            async with asyncio.timeout(2):
-                if self._scheduled is not None:
-                    await asyncio.wait([self._scheduled])
-        if code == CloseCode.SLOW and self._transport is not None:
-            self._transport.abort()
-            return True
-        with contextlib.suppress(ConnectionError, RuntimeError):
-            return await self.ws.close(code=code, drain=False)
-        return False
+    async def release(self, device: str) -> bool:
+        """It left. False when another hub has it."""
 
 
 class SocketGateway:
@@ -157,6 +98,7 @@ class SocketGateway:
 
     Args:
         contacts_wanted: whether a user's address book was lost (for ``sync``).
+        replaced: called with a device and the hub that it was connected to until now.
     """
 
     def __init__(
@@ -166,56 +108,98 @@ class SocketGateway:
         calls: Calls,
         presence: Presence,
         rest: RestGateway,
+        routes: Routes,
         contacts_wanted: Callable[[str], Awaitable[bool]],
+        replaced: Callable[[str, str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sessions = sessions
         self._calls = calls
         self._presence = presence
         self._rest = rest
+        self._routes = routes
         self._contacts_wanted = contacts_wanted
+        self._replaced = replaced
         self._clock = clock
         self._connections: dict[str, Connection] = {}
-        self._accounts: dict[str, set[str]] = {}
-        self._unauthenticated: set[web.WebSocketResponse] = set()
+        self._accounts: dict[str, tuple[str, ...]] = {}
+        self._heartbeat: Heartbeat[Connection] = Heartbeat()
+        self._beating: asyncio.TimerHandle | None = None
+        self._gone: dict[str, tuple[Session, int]] = {}
+        self._departures = itertools.count()
+        self._releasing: asyncio.Task[None] | None = None
+        self._writing: list[Connection] = []
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
 
     # --- what services use ---------------------------------------------------------------------------------------------
 
     def send(self, device: str, message: ServerMessage) -> bool:
         """Send to a device; False when it has no socket here."""
-        connection = self._connections.get(device)
-        return connection is not None and connection.send(message)
+        return self.send_text(device, encode(message))
 
-    def send_to_account(self, account: str, message: ServerMessage) -> None:
-        """Send to every connected device of an account."""
-        for device in tuple(self._accounts.get(account, ())):
-            self.send(device, message)
+    def send_text(self, device: str, text: bytes) -> bool:
+        """Send an encoded message to a device; False when it has no socket here."""
+        connection = self._connections.get(device)
+        return connection is not None and connection.send_text(text)
+
+    def send_to_account(self, account: str, text: bytes) -> None:
+        """Send an encoded message to every device of an account that is connected here."""
+        for device in self._accounts.get(account, ()):
+            self.send_text(device, text)
 
     def online(self, device: str) -> bool:
         """Whether a device has a socket here."""
         return device in self._connections
+
+    def here(self) -> dict[str, str]:
+        """Devices that are connected here, each with its account."""
+        return {device: c.session.account for device, c in self._connections.items() if c.session is not None}
 
     def __len__(self) -> int:
         """Authenticated sockets."""
         return len(self._connections)
 
     def end(self, device: str, code: int = CloseCode.UNAUTHENTICATED) -> None:
-        """Close the socket of a device whose session is void, or whose account was frozen; with ``going_away`` it comes back with a
-        session read anew.
+        """Close the socket of a device: its session is void, its account frozen, or it is connected elsewhere; with ``going_away`` it
+        comes back with a session read anew.
         """
         connection = self._connections.get(device)
         if connection is not None:
             connection.close(code)
 
-    async def close(self) -> None:
-        """Close every socket: the hub goes away."""
+    def resync(self, device: str) -> None:
+        """Send a device that is here a new ``sync``: what it knows may be old."""
+        connection = self._connections.get(device)
+        if connection is None:
+            return
+        if connection.early is None:
+            self._spawn(self._resync(connection))
+        else:
+            connection.stale = True  # its first one is on its way, and may be old already
+
+    async def close(self, over: float = 0.0) -> None:
+        """Close every socket: the hub goes away. Spread over ``over`` seconds, so that not all clients come to another hub at once."""
         self._draining = True
-        for connection in tuple(self._connections.values()):
+        connections = list(self._heartbeat)
+        for number, connection in enumerate(connections):
+            if over and number % max(1, len(connections) // 50) == 0:
+                await asyncio.sleep(over / 50)
             connection.close(CloseCode.GOING_AWAY)
-        for ws in tuple(self._unauthenticated):
-            with contextlib.suppress(ConnectionError, RuntimeError):
-                await ws.close(code=CloseCode.GOING_AWAY, drain=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
+                await self._empty.wait()
+        for connection in self._heartbeat:
+            connection.abort()
+        if self._beating is not None:
+            self._beating.cancel()
+        while self._releasing is not None and not self._releasing.done():
+            await asyncio.wait([self._releasing], timeout=_GOODBYE)
+            self._gone.clear()
+        for task in tuple(self._tasks):
+            task.cancel()
 
     # --- the way of a frame ----------------------------------------------------------------------------------------------
 
@@ -231,33 +215,90 @@ class SocketGateway:
             offered = {p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")}
             if request.headers.get("Upgrade", "").lower() != "websocket" or SUBPROTOCOL not in offered:
                 raise Refused(ErrorCode.MALFORMED, f"a WebSocket with the subprotocol {SUBPROTOCOL} is expected here")
+            connection = Connection(self, asyncio.get_running_loop(), self._clock)
+            # no compression: sealed payloads do not compress, and zlib's memory per connection is many times the rest
+            return hand_over(request, connection, subprotocol=SUBPROTOCOL, max_frame=MAX_FRAME)
         except Refused as refused:
             return error_response(refused)
-        # no compression: sealed payloads do not compress, and zlib's memory per connection is many times the rest
-        ws = web.WebSocketResponse(
-            protocols=(SUBPROTOCOL,), max_msg_size=MAX_FRAME, heartbeat=_HEARTBEAT, compress=False, writer_limit=_QUEUE
-        )
-        await ws.prepare(request)
-        self._unauthenticated.add(ws)
-        try:
-            session = await self._hello(ws)
-        finally:
-            self._unauthenticated.discard(ws)
-        if session is not None:
-            await self._serve(Connection(ws, session, request.transport), ws)
-        return ws
+        except ConnectionError:
+            return error_response(Refused(ErrorCode.UNAVAILABLE))
 
-    async def _hello(self, ws: web.WebSocketResponse) -> Session | None:
-        """Wait for ``hello`` and authenticate it; closes the socket and returns None when that fails."""
+    def opened(self, connection: Connection) -> None:
+        """A socket stands. It has a moment for ``hello``."""
+        loop = asyncio.get_running_loop()
+        self._heartbeat.add(connection)
+        self._empty.clear()
+        if self._beating is None:
+            self._beating = loop.call_later(1.0, self._beat)
+        connection.timer = loop.call_later(HELLO_TIMEOUT, connection.close, CloseCode.UNAUTHENTICATED, b"no hello in time")
+
+    def received(self, connection: Connection, message: memoryview | bytes) -> None:
+        """One text message: the first is ``hello``; those that come while it is looked at wait."""
+        session = connection.session
+        if connection.early is not None:
+            connection.keep(message)
+        elif session is None:
+            connection.hold()
+            self._spawn(self._hello(connection, bytes(message)))
+        else:
+            self._request(connection, session, message)
+
+    def lost(self, connection: Connection) -> None:
+        """A socket is gone."""
+        self._heartbeat.discard(connection)
+        if not len(self._heartbeat):
+            self._empty.set()
+        session = connection.session
+        if session is not None and self._connections.get(session.device) is connection:
+            del self._connections[session.device]
+            rest = tuple(device for device in self._accounts.get(session.account, ()) if device != session.device)
+            if rest:
+                self._accounts[session.account] = rest
+            else:
+                self._accounts.pop(session.account, None)
+            self._presence.detached(session)
+            self._calls.leaving(session)
+            self._gone[session.device] = (session, next(self._departures))
+            if self._releasing is None or self._releasing.done():
+                self._releasing = asyncio.get_running_loop().create_task(self._release())
+
+    def writing(self, connection: Connection) -> None:
+        """A socket has something to send: all that have are served together, at the end of this turn of the event loop."""
+        if not self._writing:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._writing.append(connection)
+
+    def _write(self) -> None:
+        writing, self._writing = self._writing, []
+        for connection in writing:
+            connection.flush()
+
+    def _request(self, connection: Connection, session: Session, frame: memoryview | bytes) -> None:
+        message = decode_client(frame)
+        if isinstance(message, BadFrame):
+            connection.send(error_message(message.refused, message.re))
+        elif isinstance(message, Hello):
+            connection.send(error_message(Refused(ErrorCode.WRONG_STAGE, "this connection said `hello` already"), message.id))
+        elif isinstance(message, Ping):
+            connection.send(Ok(re=message.id))
+        else:
+            try:
+                check_acknowledged(session, message)
+                if isinstance(message, PresenceWatch):
+                    self._presence.submit(session, message, connection.send)
+                else:
+                    self._calls.submit(session, message, connection.send)
+            except Refused as refused:
+                connection.send(error_message(refused, message.id))
+            except Exception as error:
+                log.error("submit: defect %s", type(error).__name__, exc_info=frames_only(error))
+                connection.send(error_message(Refused(ErrorCode.INTERNAL), message.id))
+
+    async def _hello(self, connection: Connection, frame: bytes) -> None:
+        """Authenticate, put the device on the map, send ``sync``; then do what came meanwhile."""
         re: int | None = None
         try:
-            async with asyncio.timeout(HELLO_TIMEOUT):
-                frame = await ws.receive()
-            if frame.type is not WSMsgType.TEXT:
-                if not ws.closed:
-                    await ws.close(code=CloseCode.UNAUTHENTICATED)
-                return None
-            message = decode_client(frame.data)
+            message = decode_client(frame)
             if isinstance(message, BadFrame):
                 re = message.re
                 raise message.refused
@@ -269,102 +310,92 @@ class SocketGateway:
                 raise Refused(ErrorCode.UNAUTHENTICATED)
             if session.restricted:
                 raise Refused(ErrorCode.RESTRICTED)
-            await ws.send_str(encode(Ok(re=re)))
-            return session
-        except TimeoutError:
-            await ws.close(code=CloseCode.UNAUTHENTICATED, message=b"no hello in time")
         except Refused as refused:
-            with contextlib.suppress(ConnectionError):
-                await ws.send_str(encode(error_message(refused, re)))
-                frozen = refused.code is ErrorCode.RESTRICTED
-                await ws.close(code=CloseCode.RESTRICTED if frozen else CloseCode.UNAUTHENTICATED)
-        except (SQLAlchemyError, OSError):
+            connection.send(error_message(refused, re))
+            frozen = refused.code is ErrorCode.RESTRICTED
+            connection.close(CloseCode.RESTRICTED if frozen else CloseCode.UNAUTHENTICATED)
+            return
+        except _STORES:
             log.error("hello: a store does not answer")
-            with contextlib.suppress(ConnectionError):
-                await ws.send_str(encode(error_message(Refused(ErrorCode.UNAVAILABLE, retry_after=1.0), re)))
-                await ws.close(code=WSCloseCode.TRY_AGAIN_LATER)
-        return None
+            connection.send(error_message(Refused(ErrorCode.UNAVAILABLE, retry_after=1.0), re))
+            connection.close(WSCloseCode.TRY_AGAIN_LATER)
+            return
+        if connection.timer is not None:
+            connection.timer.cancel()
+            connection.timer = None
+        if not connection.send(Ok(re=re)):
+            return
+        self._enter(connection, session)
+        try:
+            node = await self._routes.claim(session.device, session.account)
+            if node:
+                self._replaced(session.device, node)
+            sync = await self._sync(session)
+        except (*_STORES, Refused) as error:
+            log.error("sync: a store does not answer (%s)", type(error).__name__)
+            connection.close(WSCloseCode.TRY_AGAIN_LATER)
+            return
+        connection.send(sync)
+        if connection.stale:
+            await self._resync(connection)
+        for waiting in connection.release():
+            self._request(connection, session, waiting)
 
-    async def _serve(self, connection: Connection, ws: web.WebSocketResponse) -> None:
-        session = connection.session
+    def _enter(self, connection: Connection, session: Session) -> None:
+        connection.session = session
         before = self._connections.get(session.device)
         self._connections[session.device] = connection
-        self._accounts.setdefault(session.account, set()).add(session.device)
         if before is not None:
             before.close(CloseCode.REPLACED)
-        try:
+        devices = self._accounts.get(session.account, ())
+        if session.device not in devices:
+            self._accounts[session.account] = (*devices, session.device)
+        if self._gone.pop(session.device, None) is not None:
+            self._calls.moved(session)
+        if before is None:
             self._presence.attached(session)
-            if await self._sync(connection):
-                await self._receive(connection, ws)
-            await connection.finished()
-        finally:
-            if self._connections.get(session.device) is connection:
-                del self._connections[session.device]
-                own = self._accounts.get(session.account)
-                if own is not None:
-                    own.discard(session.device)
-                    if not own:
-                        del self._accounts[session.account]
-                self._calls.detach(session)
-                self._presence.detached(session)
 
-    async def _sync(self, connection: Connection) -> bool:
-        session = connection.session
-        try:
-            wanted = await self._contacts_wanted(session.account)
-            # revoked while we were waiting? `end` may have come before this connection was known
-            calls = await self._calls.attach(session)
-        except (RedisError, SQLAlchemyError, OSError, TimeoutError):
-            log.error("sync: a store does not answer")
-            connection.close(WSCloseCode.TRY_AGAIN_LATER)
-            return False
-        except Refused:
-            connection.close(WSCloseCode.TRY_AGAIN_LATER)
-            return False
-        return connection.send(
-            Sync(
-                account=session.account,
-                device=session.device,
-                calls=calls,
-                contacts_wanted=wanted,
-                policy_wanted=not session.acknowledged,
-            )
+    async def _sync(self, session: Session) -> Sync:
+        wanted = await self._contacts_wanted(session.account)
+        calls = await self._calls.attach(session)
+        return Sync(
+            account=session.account,
+            device=session.device,
+            calls=calls,
+            contacts_wanted=wanted,
+            policy_wanted=not session.acknowledged,
         )
 
-    async def _receive(self, connection: Connection, ws: web.WebSocketResponse) -> None:
-        session, send, submit, clock = connection.session, connection.send, self._calls.submit, self._clock
-        bucket = TokenBucket.full(_BURST, _RATE, clock())
-        refusals = 0
-        async for frame in ws:
-            wait = bucket.take(clock())
-            if wait:
-                refusals += 1
-                if refusals > _PATIENCE:
-                    connection.close(CloseCode.RATE_LIMITED)
-                    return
-                # without reading the frame: a flood must not buy our time. `re` is left out, the frame is named by its order
-                send(error_message(Refused(ErrorCode.RATE_LIMITED, retry_after=wait), None))
-                continue
-            refusals = 0
-            if frame.type is not WSMsgType.TEXT:
-                send(error_message(Refused(ErrorCode.MALFORMED, "frames are text"), None))
-                continue
-            message = decode_client(frame.data)
-            if isinstance(message, BadFrame):
-                send(error_message(message.refused, message.re))
-            elif isinstance(message, Hello):
-                send(error_message(Refused(ErrorCode.WRONG_STAGE, "this connection said `hello` already"), message.id))
-            elif isinstance(message, Ping):
-                send(Ok(re=message.id))
-            else:
-                try:
-                    check_acknowledged(session, message)
-                    if isinstance(message, PresenceWatch):
-                        self._presence.submit(session, message, send)
-                    else:
-                        submit(session, message, send)
-                except Refused as refused:
-                    send(error_message(refused, message.id))
-                except Exception as error:
-                    log.error("submit: defect %s", type(error).__name__, exc_info=frames_only(error))
-                    send(error_message(Refused(ErrorCode.INTERNAL), message.id))
+    async def _resync(self, connection: Connection) -> None:
+        session = connection.session
+        if session is None:
+            return
+        try:
+            connection.send(await self._sync(session))
+        except (*_STORES, Refused):
+            connection.close(WSCloseCode.TRY_AGAIN_LATER)  # it gets `sync` when it comes back
+
+    async def _release(self) -> None:
+        """Say of devices that left that they did, unless they are back."""
+        while self._gone:
+            some = list(self._gone.items())[:_MANY]
+            answers = await asyncio.gather(*(self._routes.release(device) for device, _ in some), return_exceptions=True)
+            for (device, departure), ours in zip(some, answers, strict=True):
+                if isinstance(ours, BaseException) or self._gone.get(device) != departure:
+                    continue  # not done, or it came back while we asked, and has claimed its route anew
+                del self._gone[device]
+                if ours:
+                    self._calls.detach(departure[0])
+                else:
+                    self._calls.moved(departure[0])
+            if any(isinstance(ours, BaseException) for ours in answers):
+                await asyncio.sleep(_RETRY)
+
+    def _beat(self) -> None:
+        self._heartbeat.tick()
+        self._beating = asyncio.get_running_loop().call_later(1.0, self._beat)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

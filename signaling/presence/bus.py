@@ -11,10 +11,10 @@ from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from signaling.presence.tasks import end
+from signaling.storage.redis import AnyRedis
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Bus(Protocol):
 class RedisBus:
     """``Bus`` over Redis pub/sub."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: AnyRedis) -> None:
         self._redis = redis
         self._task: asyncio.Task[None] | None = None
 

@@ -8,9 +8,8 @@ lasts. So a hub at rest sends one command every few seconds, however many are co
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from redis.asyncio import Redis
-
 from signaling.presence.rules import Seen
+from signaling.storage.redis import AnyRedis
 
 LEASE: Final = 15.0
 """Seconds that a node counts as alive after its last sign of life."""
@@ -42,7 +41,7 @@ return answer
 class PresenceStore:
     """Redis behind presence. Raises ``redis.exceptions.RedisError`` or ``OSError`` when it does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: AnyRedis) -> None:
         self._redis = redis
         self._beat = redis.register_script(_BEAT)
         self._alive: dict[str, bool] = {}

@@ -11,6 +11,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from signaling.storage.redis import AnyRedis
 from signaling.storage.sql import Database
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ _POLL: Final = 0.02
 class AppendOnlyFile:
     """The append-only file of the live Redis. Whoever deletes something asks for a rewrite; those who ask at once share one."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: AnyRedis) -> None:
         self._redis = redis
         self._lock = asyncio.Lock()
         self._asked = 0

@@ -1,10 +1,12 @@
 """The SQL engine: SQLite (WAL, secure_delete) by default, PostgreSQL (asyncpg) for more than one hub machine."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Engine, Row, Select, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 
@@ -17,12 +19,37 @@ class Database:
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine.sync_engine, "connect", _sqlite_pragmas)
             event.listen(self.engine.sync_engine, "begin", _sqlite_begin)
+        self._url = url
+        self._reader: Engine | None = None
+        self._thread: ThreadPoolExecutor | None = None
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end of the block, rolled back when the block raises."""
         async with self.engine.begin() as connection:
             yield connection
+
+    async def fetch(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        """The rows of one query that stands alone, without a transaction around it.
+
+        For SQLite the whole of it is one step in one thread: through ``begin`` the same query changes threads some ten times, which costs
+        more than all else, and takes the lock of the writers.
+        """
+        if self.engine.dialect.name != "sqlite":
+            async with self.engine.connect() as connection:
+                found: Sequence[Row[Any]] = (await connection.execute(query)).all()
+                return found
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
+            self._reader = create_engine(self._url.replace("+aiosqlite", ""), connect_args={"check_same_thread": False})
+            event.listen(self._reader, "connect", _sqlite_pragmas)
+        rows: Sequence[Row[Any]] = await asyncio.get_running_loop().run_in_executor(self._thread, self._fetch, query)
+        return rows
+
+    def _fetch(self, query: Select[Any]) -> Sequence[Row[Any]]:
+        assert self._reader is not None  # noqa: S101
+        with self._reader.connect() as connection:
+            return connection.execute(query).all()
 
     async def ping(self) -> None:
         """Reach the database; raises ``sqlalchemy.exc.SQLAlchemyError`` or ``OSError`` when it does not answer."""
@@ -32,6 +59,10 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+        if self._reader is not None:
+            self._reader.dispose()
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:

@@ -1,5 +1,6 @@
 """Frames to messages and back. Decoding validates every bound; nothing that a client sends can raise anything but ``Refused``."""
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -30,7 +31,7 @@ class BadFrame(NamedTuple):
     refused: Refused
 
 
-def decode_client(frame: bytes | str) -> ClientMessage | BadFrame:
+def decode_client(frame: bytes | str | memoryview) -> ClientMessage | BadFrame:
     """Decode one frame from a client. Never raises: what is wrong comes back as ``BadFrame``."""
     try:
         return _client.decode(frame)
@@ -38,7 +39,7 @@ def decode_client(frame: bytes | str) -> ClientMessage | BadFrame:
         return _explain(frame, error)
 
 
-def _explain(frame: bytes | str, error: Exception) -> BadFrame:
+def _explain(frame: bytes | str | memoryview, error: Exception) -> BadFrame:
     """Say what is wrong with a frame, in terms of the protocol and without repeating its content."""
     try:
         envelope = _envelope.decode(frame)
@@ -65,6 +66,5 @@ def decode_server(frame: bytes | str) -> ServerMessage:
     return _server.decode(frame)
 
 
-def encode(message: msgspec.Struct) -> str:
-    """Encode one message as the text of a frame."""
-    return _encoder.encode(message).decode()
+encode: Final[Callable[[msgspec.Struct], bytes]] = _encoder.encode
+"""Encodes one message as the text of a frame, in UTF-8."""

@@ -55,6 +55,8 @@ class CloseCode:
 
     GOING_AWAY: Final = 1001
     """The hub shuts down: reconnect."""
+    PROTOCOL_ERROR: Final = 1002
+    """Frames that RFC 6455 does not allow."""
     TOO_LARGE: Final = 1009
     """A frame over ``MAX_FRAME``."""
     UNAUTHENTICATED: Final = 4401

@@ -70,7 +70,7 @@ def test_valid_messages_with_one_field_replaced(message, field, value):
 @settings(max_examples=3000, deadline=None)
 @given(st.sampled_from(VALID), st.data())
 def test_valid_frames_with_bytes_changed(message, data):
-    frame = bytearray(encode(message).encode())
+    frame = bytearray(encode(message))
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(frame) - 1))
         frame[at] = data.draw(st.integers(0, 255))

@@ -5,8 +5,6 @@ from contextlib import AsyncExitStack
 
 from sqlalchemy import insert, select, update
 
-from signaling.calls.live import prune_index
-from signaling.calls.store import INDEX
 from signaling.privacy.retention import Retention, rules
 from signaling.storage.tables import accounts, call_records
 from tests.everything import use_everything
@@ -56,13 +54,6 @@ async def test_old_lines_go_and_those_of_a_frozen_account_stay(database, clock):
     assert (await retention.once())["call history"] == 1
     forever = Retention(database=database, rules=rules(call_history_days=0), sweeps={}, clock=clock)
     assert "call history" not in await forever.once()
-
-
-async def test_the_index_of_live_calls_loses_those_that_expired(redis):
-    await redis.zadd(INDEX, {"gone": 1, "here": 2})
-    await redis.set("call:{here}", b"x")
-    assert await prune_index(redis) == 1
-    assert await redis.zrange(INDEX, 0, -1) == [b"here"]
 
 
 SECONDS = {"s": 1, "min": 60, "an hour": 3600, "h": 3600, "days": 86_400}

@@ -1,0 +1,84 @@
+"""One hub's place among the others: its lease, its devices' routes, its bus. What other features use of ``cluster/``."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from signaling.cluster.bus import Bus
+from signaling.cluster.messages import BusMessage
+from signaling.cluster.nodes import Nodes, new_node_id
+from signaling.cluster.routes import PREFIX, Routes
+from signaling.storage.redis import AnyRedis
+
+
+class Cluster:
+    """``start`` before use, ``close`` after.
+
+    Args:
+        handle: gets what other hubs say.
+        on_gap: called with the seconds for which notices may have been missed.
+        on_death: called with the ids of hubs that this one has to clean up after.
+    """
+
+    def __init__(
+        self,
+        redis: AnyRedis,
+        *,
+        handle: Callable[[BusMessage], None],
+        on_gap: Callable[[float], Awaitable[None]],
+        on_death: Callable[[list[str]], Awaitable[None]],
+    ) -> None:
+        self.nodes = Nodes(redis, node=new_node_id(), routes_prefix=PREFIX, on_gap=on_gap, on_death=on_death)
+        self.routes = Routes(redis, self.nodes)
+        self._bus = Bus(redis, self.nodes, handle)
+
+    @property
+    def node(self) -> str:
+        """Id of this hub."""
+        return self.nodes.node
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no other hub now."""
+        return not self.nodes.others
+
+    def time(self) -> float:
+        """Seconds since 1970, the same on every hub."""
+        return self.nodes.time()
+
+    async def start(self) -> None:
+        """Take the lease, begin to listen. Raises ``RedisError`` or ``OSError`` when Redis does not answer."""
+        await self.nodes.start()
+        self._bus.start()
+
+    async def close(self) -> None:
+        """Send what waits, and leave."""
+        await self.routes.close()
+        await self._bus.close()
+        await self.nodes.close()
+
+    async def locate(self, devices: Iterable[str]) -> dict[str, str]:
+        """Hubs of those of these devices that are connected. Raises ``RedisError`` or ``OSError``."""
+        return await self.routes.locate(devices)
+
+    async def claim(self, device: str, account: str) -> str:
+        """A device is on this hub now. Returns the hub that it was on, or ''. Raises ``RedisError`` or ``OSError``."""
+        return await self.routes.claim(device, account)
+
+    async def release(self, device: str) -> bool:
+        """A device left this hub. False when another hub has it already. Raises ``RedisError`` or ``OSError``."""
+        return await self.routes.release(device)
+
+    async def republish(self, devices: Mapping[str, str]) -> None:
+        """Claim all devices (device to account) that are here again."""
+        await self.routes.republish(devices)
+
+    def send(self, node: str, message: BusMessage) -> None:
+        """Tell another hub; a hint."""
+        self._bus.send(node, message)
+
+    def broadcast(self, message: BusMessage) -> None:
+        """Tell every other hub; a hint."""
+        self._bus.broadcast(message)
+
+    async def surely(self, message: BusMessage) -> None:
+        """Tell every other hub. Raises ``RedisError`` or ``OSError``; to be repeated then."""
+        await self._bus.surely(message)
