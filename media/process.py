@@ -76,10 +76,15 @@ async def open_relay(options: RelayOptions, clock: Callable[[], float] = time.mo
     native = options.plane == "native" or (options.plane == "auto" and available())
     sockets, public = open_sockets(options.addresses, options.ports)
     relay = Relay(public=public, clock=clock)
-    plane = (NativePlane if native else PythonPlane)(
-        sockets, slots=2 * options.capacity, bandwidth=options.bandwidth, on_stun=relay.on_stun, on_early=relay.on_early
-    )
-    await plane.open()
+    try:
+        plane = (NativePlane if native else PythonPlane)(
+            sockets, slots=2 * options.capacity, bandwidth=options.bandwidth, on_stun=relay.on_stun, on_early=relay.on_early
+        )
+        await plane.open()
+    except BaseException:
+        for bound in sockets:
+            bound.close()
+        raise
     await relay.start(plane)
     return relay
 

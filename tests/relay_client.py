@@ -9,10 +9,12 @@ import pytest
 from aioice import Candidate, Connection
 from aioice.ice import CandidatePair
 
+from media.control import LegAnswer
 from media.native import available
 from media.options import RelayOptions
 from media.process import open_relay
 from media.relay import LegParameters, Relay
+from signaling.wire.rest import RelayLeg
 from tests.conftest import eventually
 
 RTP = bytes.fromhex("806f0001000003c012345678") + b"sound"
@@ -30,6 +32,11 @@ async def relay(clock=time.monotonic, **more) -> AsyncIterator[Relay]:
     running = await open_relay(RelayOptions(**options), clock)
     yield running
     await running.close()
+
+
+def parameters(leg: RelayLeg | LegAnswer) -> LegParameters:
+    """A leg as the hub or the directory gave it."""
+    return LegParameters(leg.ufrag, leg.pwd, tuple(leg.candidates))
 
 
 class Device:

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,7 +16,7 @@ from redis.exceptions import RedisError
 
 from media.control import LegAnswer, RelayDirectory, RelayGoneError
 from media.relay import Direction
-from signaling.gateway.rate import TokenBucket
+from signaling.gateway.rate import TokenBuckets
 from signaling.gateway.request import Handlers, RestRequest, Session
 from signaling.storage.redis import AnyRedis
 from signaling.wire.errors import ErrorCode, Refused
@@ -82,7 +81,7 @@ class RelayService:
         self._directory = RelayDirectory(redis, self._ending)
         self._place = redis.register_script(_PLACE)
         self._pairs: dict[str, _Pair] = {}
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._buckets = TokenBuckets(_BURST, _RATE, _DEVICES)
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -152,15 +151,7 @@ class RelayService:
         return RelayQuality(sent=_way(sides[side]), received=_way(sides[1 - side]))
 
     def _limit(self, device: str) -> None:
-        now = self._clock()
-        bucket = self._buckets.get(device)
-        if bucket is None:
-            bucket = self._buckets[device] = TokenBucket.full(_BURST, _RATE, now)
-            if len(self._buckets) > _DEVICES:
-                self._buckets.popitem(last=False)
-        else:
-            self._buckets.move_to_end(device)
-        wait = bucket.take(now)
+        wait = self._buckets.take(device, self._clock())
         if wait:
             raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
 

@@ -1,5 +1,6 @@
 """Token bucket (pure): how many messages a sender may send. The caller gives the time."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 
@@ -25,3 +26,22 @@ class TokenBucket:
             self.level -= cost
             return 0.0
         return (cost - self.level) / self.rate
+
+
+class TokenBuckets:
+    """A bucket for each of many senders, bounded in number: the one used longest ago is forgotten first, and starts full again."""
+
+    def __init__(self, size: float, rate: float, limit: int) -> None:
+        self._size, self._rate, self._limit = size, rate, limit
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def take(self, sender: str, now: float) -> float:
+        """As ``TokenBucket.take``, from the sender's."""
+        bucket = self._buckets.get(sender)
+        if bucket is None:
+            bucket = self._buckets[sender] = TokenBucket.full(self._size, self._rate, now)
+            if len(self._buckets) > self._limit:
+                self._buckets.popitem(last=False)
+        else:
+            self._buckets.move_to_end(sender)
+        return bucket.take(now)

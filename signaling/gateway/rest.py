@@ -6,7 +6,6 @@ The order is: rate, origin, bearer, size, body. Nothing is parsed for a request 
 import logging
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Final
@@ -19,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.accounts.sessions import Sessions
 from signaling.gateway.origin import Network, client_address, limit_key, origin_allowed
-from signaling.gateway.rate import TokenBucket
+from signaling.gateway.rate import TokenBuckets
 from signaling.gateway.request import Download, Handler, Handlers, RestRequest
 from signaling.wire.codec import describe
 from signaling.wire.errors import ERRORS, ErrorCode, Refused
@@ -47,23 +46,15 @@ _RATE: Final = 20.0
 
 
 class AddressLimiter:
-    """A token bucket per client address, bounded in number; the address used longest ago is forgotten first."""
+    """A token bucket per client address, bounded in number."""
 
     def __init__(self, size: float = _BURST, rate: float = _RATE, clock: Callable[[], float] = time.monotonic) -> None:
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
-        self._size, self._rate, self._clock = size, rate, clock
+        self._buckets = TokenBuckets(size, rate, _ADDRESSES)
+        self._clock = clock
 
     def take(self, address: str) -> float:
         """Count one request. Returns 0, or the seconds to wait."""
-        key, now = limit_key(address), self._clock()
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = TokenBucket.full(self._size, self._rate, now)
-            if len(self._buckets) > _ADDRESSES:
-                self._buckets.popitem(last=False)
-        else:
-            self._buckets.move_to_end(key)
-        return bucket.take(now)
+        return self._buckets.take(limit_key(address), self._clock())
 
 
 def error_response(refused: Refused) -> web.Response:

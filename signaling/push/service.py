@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec import UNSET
 from sqlalchemy.exc import SQLAlchemyError
 
-from signaling.gateway.rate import TokenBucket
+from signaling.gateway.rate import TokenBuckets
 from signaling.gateway.request import Session
 from signaling.push.encryption import check_key
 from signaling.push.rules import Result, check_endpoint, next_try
@@ -58,7 +57,7 @@ class PushService:
         self._hosts, self._allow_private = tuple(hosts), allow_private
         self._clock = clock
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._buckets = TokenBuckets(_BURST, _RATE, _DEVICES)
         self._tasks: set[asyncio.Task[None]] = set()
 
     # --- a device's subscription -----------------------------------------------------------------------------------------------
@@ -142,15 +141,7 @@ class PushService:
             log.error("push: the database does not answer (%s)", type(error).__name__)
 
     def _may(self, device: str) -> bool:
-        now = self._clock()
-        bucket = self._buckets.get(device)
-        if bucket is None:
-            bucket = self._buckets[device] = TokenBucket.full(_BURST, _RATE, now)
-            if len(self._buckets) > _DEVICES:
-                self._buckets.popitem(last=False)
-        else:
-            self._buckets.move_to_end(device)
-        return bucket.take(now) == 0
+        return self._buckets.take(device, self._clock()) == 0
 
     async def close(self) -> None:
         """Drop what waits, close connections."""

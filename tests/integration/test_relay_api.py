@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from media.control import RelayControl, RelayDirectory
-from media.relay import LegParameters, Relay
+from media.relay import Relay
 from signaling.app import redis_client
 from signaling.client.media import ToneTrack
 from signaling.client.rest import ClientError
@@ -16,7 +16,7 @@ from signaling.wire.messages import CallRelayEnding, Stage
 from signaling.wire.rest import JoinRelay, RelayLeg
 from tests.conftest import eventually
 from tests.integration.test_client_calls import BOB, acquainted, rung
-from tests.relay_client import RTP, Device, relay
+from tests.relay_client import RTP, Device, parameters, relay
 
 CREDENTIALS = JoinRelay(ufrag="ufrag", pwd="p" * 22)
 
@@ -53,10 +53,6 @@ async def in_call(hub, stack: AsyncExitStack):
 
 async def ask(client, call: str, body: JoinRelay = CREDENTIALS) -> RelayLeg:
     return await client._ask("calls.relay", body, session=True, call=call)
-
-
-def parameters(leg: RelayLeg) -> LegParameters:
-    return LegParameters(leg.ufrag, leg.pwd, tuple(leg.candidates))
 
 
 async def refused(code: ErrorCode, awaitable) -> None:

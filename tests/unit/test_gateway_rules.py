@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signaling.gateway.origin import client_address, limit_key, origin_allowed
-from signaling.gateway.rate import TokenBucket
+from signaling.gateway.rate import TokenBucket, TokenBuckets
 
 PROXIES = [ipaddress.ip_network("10.0.0.0/8")]
 
@@ -29,6 +29,15 @@ def test_a_clock_that_goes_back_gives_nothing():
     bucket = TokenBucket.full(1, 1, 10.0)
     assert bucket.take(10.0) == 0
     assert bucket.take(0.0) > 0
+
+
+def test_many_senders_have_a_bucket_each_and_the_one_not_seen_longest_is_forgotten():
+    buckets = TokenBuckets(1, 0.1, limit=2)
+    assert buckets.take("a", 0.0) == buckets.take("b", 0.0) == 0
+    assert buckets.take("a", 1.0) > 0
+    assert buckets.take("c", 1.0) == 0  # `b` was used longest ago
+    assert buckets.take("a", 1.0) > 0
+    assert buckets.take("b", 1.0) == 0
 
 
 def test_pages_of_other_origins_are_refused_and_clients_without_origin_are_not():
