@@ -135,6 +135,15 @@ class Lab:
         self._ip("alice", "link", "set", "lan", "up")
         self._ip("alice", "route", "replace", "default", "via", f"{_INSIDE['alice']}.1")
 
+    def unplug(self) -> None:
+        """Alice has no network at all, and her machine knows it."""
+        self._ip("alice", "link", "set", "lan", "down")
+
+    def plug(self) -> None:
+        """Alice's cable is in again."""
+        self._ip("alice", "link", "set", "lan", "up")
+        self._ip("alice", "route", "replace", "default", "via", f"{_INSIDE['alice']}.1")
+
     def inside(self, name: str, function: Callable[[], T]) -> T:
         """Run something in a namespace: sockets that it makes stay there, wherever they are used later."""
         return enter(self.namespace(name), function)
