@@ -22,9 +22,11 @@ import signaling.accounts.api
 import signaling.calls.api
 import signaling.calls.relays
 import signaling.contacts.api
+import signaling.plans.api
 import signaling.presence.api
 import signaling.privacy.api
 import signaling.push.api
+import signaling.support.api
 from signaling.accounts.contact_change import ContactChangeService
 from signaling.accounts.delivery import ConsoleDelivery, Delivery, HttpSmsDelivery, SmtpDelivery
 from signaling.accounts.device_details import DeviceDetailsService
@@ -54,6 +56,9 @@ from signaling.gateway.rest import RestGateway
 from signaling.gateway.socket import PATH, SocketGateway
 from signaling.operators.audit import AuditTrail
 from signaling.operators.service import Operators
+from signaling.plans.payments import PaymentProvider, StandardWebhooks
+from signaling.plans.rules import parse_product
+from signaling.plans.service import PlanService
 from signaling.presence.bus import RedisBus
 from signaling.presence.service import PresenceService
 from signaling.presence.store import PresenceStore
@@ -86,6 +91,8 @@ from signaling.storage.migrate import migrate
 from signaling.storage.redis import AnyRedis, any_redis_client, redis_client
 from signaling.storage.scrub import AppendOnlyFile, scrub_sql
 from signaling.storage.sql import Database
+from signaling.support.announcements import AnnouncementService
+from signaling.support.tickets import TicketService
 from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState, Purpose, PushKind
 from turn_config.ice_servers import ice_servers
 
@@ -225,6 +232,15 @@ class Hub:
         self.requests = RequestService(
             database=database, audit=self.audit, owed=owed, exporter=exporter, delivery=self.delivery, pepper=pepper
         )
+        objections = ObjectionService(database=database)
+        self.tickets = TicketService(database=database, audit=self.audit)
+        self.announcements = AnnouncementService(database=database, audit=self.audit, objections=objections)
+        self.plans = PlanService(
+            database=database,
+            products=[parse_product(product) for product in settings.products],
+            trial_days=settings.trial_days,
+            provider=make_provider(settings),
+        )
         self.aggregates = AggregateService(database=database, audit=self.audit)
         rights = Rights(
             exporter=exporter,
@@ -275,7 +291,9 @@ class Hub:
             **signaling.privacy.api.handlers(
                 consents, server_name=settings.server_name, policy_version=settings.policy_version, policy_file=settings.policy_file
             ),
-            **signaling.privacy.api.rights_handlers(rights, ObjectionService(database=database), profile.get),
+            **signaling.privacy.api.rights_handlers(rights, objections, profile.get),
+            **signaling.support.api.handlers(self.tickets, self.announcements),
+            **signaling.plans.api.handlers(self.plans),
             **signaling.calls.api.handlers(self.history),
             **signaling.calls.relays.handlers(self.relays),
             **signaling.push.api.handlers(self.push),
@@ -354,6 +372,7 @@ class Hub:
         app = web.Application()
         pages = Pages(self.settings.web_root or default_web_root())
         app.router.add_get(PATH, self.sockets.handle)
+        app.router.add_post(signaling.plans.api.WEBHOOK_PATH, signaling.plans.api.Webhook(self.plans).handle)
         app.router.add_routes(self.rest.routes())
         app.router.add_get("/{path:.*}", pages.handle)
         return app
@@ -462,6 +481,13 @@ def default_web_root() -> Path | None:
     """The built demo beside the package (a checkout), if there is one."""
     root = Path(__file__).parent.parent / "web" / "demo" / "dist"
     return root if root.is_dir() else None
+
+
+def make_provider(settings: Settings) -> PaymentProvider | None:
+    """The payment provider that the settings name."""
+    if settings.payment_checkout_url is None or settings.payment_secret is None:
+        return None
+    return StandardWebhooks(checkout=settings.payment_checkout_url, secret=settings.payment_secret)
 
 
 def make_delivery(settings: Settings) -> dict[Channel, Delivery]:

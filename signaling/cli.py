@@ -13,7 +13,7 @@ import signaling
 from signaling.settings import Settings
 from signaling.settings_loader import SettingsError, load_settings
 
-OPERATOR_COMMANDS = ("operator", "request")
+OPERATOR_COMMANDS = ("operator", "request", "ticket", "announcement")
 """Commands of ``operator_cli.py``."""
 
 

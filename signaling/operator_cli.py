@@ -42,6 +42,13 @@ def add_commands(commands: Any, common: Callable[[argparse.ArgumentParser], None
             "open, then verify who asks (by code or document), then another operator confirms, then fulfil. Every step is on record.",
         ),
     }
+    groups |= {
+        "ticket": (
+            "read and answer support tickets",
+            "What users asked, with what they chose to attach. That a ticket was read is on record.",
+        ),
+        "announcement": ("announce new features to users", "Shown in the app for 90 days to who does not object."),
+    }
     parsers: dict[str, Any] = {}
     for name, (summary, detail) in groups.items():
         group = commands.add_parser(name, help=summary, description=detail)
@@ -87,6 +94,16 @@ def add_commands(commands: Any, common: Callable[[argparse.ArgumentParser], None
     command("request", "fulfil", "do what was asked", request, output)
     command("request", "reject", "end the request without doing it", request)
     command("request", "show", "show a request", request)
+    ticket = (("ticket",), {"metavar": "ID", "help": "the ticket"})
+    command("ticket", "list", "list tickets that are not closed, the one that waits longest first")
+    command("ticket", "show", "print a ticket", ticket)
+    output = (("--output",), {"type": Path, "metavar": "FILE", "required": True, "help": "where it is written"})
+    command("ticket", "save", "save an attachment", ticket, (("attachment",), {"metavar": "ATTACHMENT"}), output)
+    command("ticket", "answer", "answer a ticket", ticket, (("text",), {"help": "what the user reads"}))
+    command("ticket", "close", "close a ticket", ticket)
+    command("announcement", "add", "announce something", (("title",), {}), (("text",), {}))
+    command("announcement", "list", "list what is announced now")
+    command("announcement", "withdraw", "announce it no more", (("announcement",), {"metavar": "ID"}))
     command("request", "list", "list requests, newest first")
 
 
@@ -189,9 +206,7 @@ async def _fulfil(hub: "Hub", operator: Operator, options: argparse.Namespace) -
     async def write(archive: bytes) -> None:
         if options.output is None:
             raise OperatorError("say with --output where the archive is to be written")
-        descriptor = os.open(options.output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(archive)
+        _save(options.output, archive)
 
     view = await hub.requests.fulfil(operator, options.request, write)
     show(view)
@@ -214,12 +229,75 @@ async def _list_requests(hub: "Hub", _operator: Operator, _options: argparse.Nam
         print(f"{view.id}  {when(view.opened_at)}  {view.kind:12} {view.state:10} {view.opened_by}")
 
 
+def _save(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner may read. Raises ``FileExistsError``."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+# --- support and announcements -----------------------------------------------------------------------------------------------------------
+
+
+async def _queue(hub: "Hub", _operator: Operator, _options: argparse.Namespace) -> None:
+    for line in await hub.tickets.queue():
+        print(f"{line.ticket}  {when(line.changed_at)}  {line.state:9} {printable(line.subject)}")
+
+
+async def _show_ticket(hub: "Hub", operator: Operator, options: argparse.Namespace) -> None:
+    ticket = await hub.tickets.read(operator, options.ticket)
+    print(f"{printable(ticket.subject)} ({ticket.state})")
+    for message in ticket.messages or []:
+        print(f"\n{'service' if message.from_operator else 'user'}, {when(message.at)}:")
+        print(printable(message.text))
+        for file in message.attachments:
+            print(f"  attached: {printable(file.name)} ({file.media_type}, {file.bytes} bytes)  {file.attachment}")
+
+
+async def _save_attachment(hub: "Hub", operator: Operator, options: argparse.Namespace) -> None:
+    _save(options.output, await hub.tickets.read_attachment(operator, options.ticket, options.attachment))
+
+
+async def _answer(hub: "Hub", operator: Operator, options: argparse.Namespace) -> None:
+    await hub.tickets.answer(operator, options.ticket, options.text)
+
+
+async def _close_ticket(hub: "Hub", operator: Operator, options: argparse.Namespace) -> None:
+    await hub.tickets.close(operator, options.ticket)
+
+
+async def _announce(hub: "Hub", operator: Operator, options: argparse.Namespace) -> None:
+    print((await hub.announcements.add(operator, options.title, options.text)).announcement)
+
+
+async def _list_announcements(hub: "Hub", _operator: Operator, _options: argparse.Namespace) -> None:
+    for one in await hub.announcements.current():
+        print(f"{one.announcement}  {when(one.at)}  {one.title}")
+
+
+async def _withdraw(hub: "Hub", operator: Operator, options: argparse.Namespace) -> None:
+    await hub.announcements.withdraw(operator, options.announcement)
+
+
+def printable(text: str) -> str:
+    """What a user wrote, without what could steer the operator's terminal."""
+    return "".join(c if c == "\n" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 async def _aggregates(hub: "Hub", operator: Operator, _options: argparse.Namespace) -> None:
     print(msgspec.json.encode(await hub.aggregates.read(operator)).decode())
 
 
 _ACTIONS: dict[str, dict[str, Action]] = {
     "operator": {"aggregates": _aggregates},
+    "ticket": {
+        "list": _queue,
+        "show": _show_ticket,
+        "save": _save_attachment,
+        "answer": _answer,
+        "close": _close_ticket,
+    },
+    "announcement": {"add": _announce, "list": _list_announcements, "withdraw": _withdraw},
     "request": {
         "open": _open,
         "send-code": _send_code,

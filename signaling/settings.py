@@ -56,6 +56,19 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         int, Meta(ge=0, description="Days after which a line of a user's call history is deleted; 0: when the user does.")
     ] = 365
 
+    trial_days: Annotated[int, Meta(ge=0, le=366, description="Days of the free trial of a plan; 0: there is none.")] = 30
+    products: Annotated[
+        tuple[str, ...],
+        Meta(description="What can be bought, as `name:days:amount:currency` (`plus-month:30:299:EUR`: 2.99 euros for 30 days)."),
+    ] = ()
+    payment_checkout_url: Annotated[
+        str | None, Meta(description="Checkout page of the payment provider; gets `order`, `amount`, `currency`, `signature`.")
+    ] = None
+    payment_secret: Annotated[
+        str | None,
+        Meta(description="Secret shared with the payment provider, as `whsec_…`; its webhooks come to `/webhooks/payments`."),
+    ] = None
+
     phone_delivery: Annotated[Literal["console", "http"], Meta(description="How codes reach phones.")] = "console"
     email_delivery: Annotated[Literal["console", "smtp"], Meta(description="How codes reach mailboxes.")] = "console"
     sms_url: Annotated[str | None, Meta(description="HTTP SMS gateway: receives POST {to, text} as JSON.")] = None

@@ -11,6 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from media.options import parse_address, parse_ports
+from signaling.plans.payments import StandardWebhooks
+from signaling.plans.rules import parse_product
 from signaling.settings import Settings
 from turn_config.urls import parse_url
 
@@ -100,6 +102,18 @@ def check(settings: Settings) -> None:
         parse_ports(settings.relay_ports)
     except ValueError as error:
         raise SettingsError(f"relay_ports: {error}") from None
+    for product in settings.products:
+        try:
+            parse_product(product)
+        except ValueError as error:
+            raise SettingsError(f"products: {error}") from None
+    if settings.products and not (settings.payment_checkout_url and settings.payment_secret):
+        raise SettingsError("payment_checkout_url and payment_secret: needed with products")
+    if settings.payment_secret is not None:
+        try:
+            StandardWebhooks(checkout="", secret=settings.payment_secret)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
     url = settings.database_url
     if url is not None and not url.startswith(("sqlite+aiosqlite:", "postgresql+asyncpg:")):
         raise SettingsError("database_url: starts with sqlite+aiosqlite: or postgresql+asyncpg:")

@@ -8,7 +8,9 @@ from PIL import Image
 
 from signaling.client.client import Client
 from signaling.client.media import ToneTrack
+from signaling.wire import base64url
 from signaling.wire.rest import (
+    Attachment,
     ChangeObjection,
     ChangeProfile,
     ChangeSettings,
@@ -16,14 +18,18 @@ from signaling.wire.rest import (
     Interest,
     LastSeenRule,
     LastSeenTo,
+    OpenTicket,
     Purpose,
     StartRegistration,
 )
 
 NAMES = ("Walpurga Zwiebelfisch", "Balthasar Querkopf")
 """Names that each has for the other."""
-TEXTS = ("Schneewittchens Schwester", "Im Turm, bitte klopfen", "Eierkocher 3000")
-"""The first's name, about text and the model of the device."""
+TEXTS = (
+    "Schneewittchens Schwester", "Im Turm, bitte klopfen", "Eierkocher 3000", "Lebkuchenrezept.txt", "Nelken, Zimtsterne", "Frage an den Hof",
+    "Ist der Brunnen tief?",
+)  # fmt: skip
+"""The first's name, about text, the model of the device, and what stands in a ticket."""
 STRANGER = "+4915199990001"
 """In both phonebooks, and no user."""
 
@@ -55,6 +61,10 @@ async def use_everything(one: Client, other: Client, url: str, stack: AsyncExitS
     await one.set_picture(some_picture())
     await one.allow(Purpose.DEVICE_DETAILS)
     await one.describe_device(DeviceInfo(model=TEXTS[2]))
+    kept = Attachment("Lebkuchenrezept.txt", "text/plain", base64url.encode(b"Pfeffer, Nelken, Zimtsterne"))
+    await one._ask("tickets.open", OpenTicket("Frage an den Hof", "Ist der Brunnen tief?", [kept]), session=True)
+    await one._ask("plan.start_trial", session=True)
+    await one._ask("settings.change", ChangeSettings(business=True), session=True)
     call = await one.call(account, track=ToneTrack(440))
     async with asyncio.timeout(10):
         await (await other.incoming.get()).decline()

@@ -87,4 +87,4 @@ class DeviceService:
         facts = await self._directory.get(account)
         if facts is None:
             raise Refused(ErrorCode.NOT_FOUND)
-        return AccountDevices(account=account, certificates=list(facts.devices))
+        return AccountDevices(account=account, certificates=list(facts.devices), business=facts.business)

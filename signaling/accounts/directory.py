@@ -20,6 +20,8 @@ class AccountFacts(Struct, frozen=True):
     discovery_token: str
     who_can_call: WhoCanCall
     devices: tuple[DeviceCertificate, ...]
+    business: bool = False
+    """A business: who deals with it sees that (P30)."""
     restricted: bool = False
     """Frozen by its owner: it is called by nobody and is nobody's match (P23)."""
 
@@ -41,7 +43,13 @@ class Directory:
             )
             decoded = tuple(msgspec.json.decode(c, type=DeviceCertificate) for (c,) in certificates)
         return AccountFacts(
-            row.id, row.phone, row.discovery_token, WhoCanCall(row.who_can_call), decoded, row.restricted_at is not None
+            account=row.id,
+            phone=row.phone,
+            discovery_token=row.discovery_token,
+            who_can_call=WhoCanCall(row.who_can_call),
+            devices=decoded,
+            business=row.business,
+            restricted=row.restricted_at is not None,
         )
 
     async def tokens_of(self, ids: Iterable[str]) -> dict[str, str]:

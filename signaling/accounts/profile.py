@@ -51,6 +51,7 @@ class ProfileService:
             last_seen=LastSeenRule(LastSeenTo(row.last_seen_to), exceptions["last_seen"]),
             online=OnlineRule(OnlineTo(row.online_to), exceptions["online"]),
             always_relay=row.always_relay,
+            business=row.business,
             restricted_at=UNSET if row.restricted_at is None else row.restricted_at,
             country=country_of(row.phone),
             name=UNSET if row.name is None else row.name,
@@ -82,6 +83,8 @@ class ProfileService:
             values["who_can_call"] = body.who_can_call
         if body.always_relay is not UNSET:
             values["always_relay"] = body.always_relay
+        if body.business is not UNSET:
+            values["business"] = body.business
         if body.last_seen is not UNSET:
             values["last_seen_to"] = body.last_seen.to
             if body.last_seen.excepted is not UNSET:

@@ -101,7 +101,14 @@ class PublicProfileService:
         """Profiles of accounts; those that may not be seen, and those that do not exist, are empty."""
         visible = await self._mutual(session.account, [account for account in wanted if account != session.account])
         query = (
-            select(accounts.c.id, accounts.c.name, accounts.c.about, accounts.c.about_changed_at, pictures.c.changed_at)
+            select(
+                accounts.c.id,
+                accounts.c.business,
+                accounts.c.name,
+                accounts.c.about,
+                accounts.c.about_changed_at,
+                pictures.c.changed_at,
+            )
             .outerjoin(pictures, pictures.c.account == accounts.c.id)
             .where(accounts.c.id.in_([*visible, session.account]))
         )
@@ -111,6 +118,7 @@ class PublicProfileService:
             [
                 Profile(
                     account=account,
+                    business=row.business,
                     name=_or_unset(row.name),
                     about=_or_unset(row.about),
                     about_changed_at=_or_unset(row.about_changed_at),

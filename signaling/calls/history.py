@@ -161,6 +161,9 @@ class History:
         query = query.order_by(call_records.c.started_at.desc(), call_records.c.call.desc()).limit(limit + 1)
         async with self._database.begin() as connection:
             rows = (await connection.execute(query)).all()
+            peers = {row.peer for row in rows}
+            found = await connection.execute(select(accounts.c.id).where(accounts.c.id.in_(peers), accounts.c.business))
+            businesses = {row.id for row in found}
         records = [
             CallRecord(
                 call=row.call,
@@ -170,6 +173,7 @@ class History:
                 started_at=row.started_at,
                 ended_at=row.ended_at,
                 connected_at=UNSET if row.connected_at is None else row.connected_at,
+                business=row.peer in businesses,
             )
             for row in rows[:limit]
         ]

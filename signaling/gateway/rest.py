@@ -32,6 +32,8 @@ PATH_PATTERNS: Final = {
     "device": ID_PATTERN,
     "link": ID_PATTERN,
     "call": ID_PATTERN,
+    "ticket": ID_PATTERN,
+    "attachment": ID_PATTERN,
     "interest": "^(" + "|".join(Interest) + r")\Z",
     "purpose": "^(" + "|".join(Purpose) + r")\Z",
 }

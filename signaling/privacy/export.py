@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Column, LargeBinary, Table, select
+from sqlalchemy import Column, ColumnElement, LargeBinary, Table, select
 
 from signaling.storage.sql import Database
-from signaling.storage.tables import accounts, metadata
+from signaling.storage.tables import accounts, metadata, order_references
 
 FORMAT: Final = "kloudtalk.export.v1"
 """Version of the archive's content."""
@@ -30,6 +30,7 @@ SCHEMA_FILE: Final = Path(__file__).with_name("export.schema.json")
 NOT_PERSONAL: Final[dict[str, str]] = {
     "owed_erasures": "notes of deletions under way; nobody who can ask for an export has one",
     "operators": "people who work for the service; no users",
+    "announcements": "news about the service, the same for everybody",
     "audit_log": "what operators did; names no user",
 }
 """Tables without data of a user who could ask, and why."""
@@ -43,6 +44,9 @@ WITHHELD: Final[dict[str, str]] = {
     "rights_requests.code_digest": "a secret's hash",
 }
 """Columns that are not exported, and why."""
+
+THROUGH: Final[dict[str, Column[Any]]] = {"orders": order_references.c.order}
+"""Tables whose rows are an account's by a reference in another table, which goes with the account: the column there."""
 
 JSON_COLUMNS: Final = frozenset({"devices.certificate", "devices.details"})
 """Text columns that hold JSON: exported as what it says."""
@@ -70,6 +74,17 @@ def owner_column(table: Table) -> Column[Any] | None:
         if any(key.column is accounts.c.id for key in column.foreign_keys):
             return column
     return None
+
+
+def whose(table: Table, account: str) -> ColumnElement[bool]:
+    """Which rows are an account's. Raises ``TypeError`` when that cannot be said."""
+    if table.name in THROUGH:
+        link = THROUGH[table.name]
+        return table.c.id.in_(select(link).where(link.table.c.account == account))
+    owner = owner_column(table)
+    if owner is None:
+        raise TypeError(f"{table.name} has no owner: name it in NOT_PERSONAL or THROUGH, or give it one")
+    return owner == account
 
 
 def exported_tables() -> list[Table]:
@@ -126,11 +141,8 @@ class Exporter:
             return await asyncio.to_thread(_pack, content, media)
 
     async def _rows(self, table: Table, account: str, media: dict[str, bytes]) -> list[dict[str, Any]]:
-        owner = owner_column(table)
-        if owner is None:
-            raise TypeError(f"{table.name} has no owner: name it in NOT_PERSONAL, or give it one")
         columns = exported_columns(table)
-        query = select(*columns).where(owner == account).order_by(*table.primary_key.columns)
+        query = select(*columns).where(whose(table, account)).order_by(*table.primary_key.columns)
         async with self._database.begin() as connection:
             found = (await connection.execute(query)).mappings().all()
         return [

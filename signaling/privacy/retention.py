@@ -16,7 +16,17 @@ from sqlalchemy import Column, ColumnElement, delete, select
 
 from signaling.privacy.erasure import STORE_ERRORS
 from signaling.storage.sql import Database
-from signaling.storage.tables import AUDIT_YEARS, accounts, audit_log, call_records, operators, rights_requests
+from signaling.storage.tables import (
+    AUDIT_YEARS,
+    accounts,
+    announcements,
+    audit_log,
+    call_records,
+    operators,
+    orders,
+    rights_requests,
+    tickets,
+)
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +55,10 @@ def rules(*, call_history_days: int) -> tuple[Rule, ...]:
         Rule("call history", call_records.c.ended_at, call_history_days, call_records.c.account),
         Rule("written requests", rights_requests.c.opened_at, AUDIT_YEARS * 365),
         Rule("audit trail", audit_log.c.at, AUDIT_YEARS * 365),
+        Rule("closed tickets", tickets.c.closed_at, 180, tickets.c.account),
+        Rule("announcements", announcements.c.at, 90),
+        Rule("unpaid orders", orders.c.unpaid_since, 30),
+        Rule("books", orders.c.paid_at, 3650),
         Rule("operators", operators.c.removed_at, AUDIT_YEARS * 365),
     )
 

@@ -50,6 +50,7 @@ accounts: Final = Table(
     Column("about_changed_at", BigInteger, nullable=True),
     Column("created_at", BigInteger, nullable=False),
     Column("restricted_at", BigInteger, nullable=True),  # frozen since (P23); null: not
+    Column("business", Boolean, nullable=False, default=False, server_default=false()),  # shown to who deals with it (P30)
 )
 
 pictures: Final = Table(
@@ -190,6 +191,86 @@ audit_log: Final = Table(
     Column("subject", String(22), nullable=False),
     Column("before", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
+)
+
+tickets: Final = Table(
+    "tickets",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("subject", String(120), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("opened_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger, nullable=True),
+    Index("ix_tickets_account", "account"),
+)
+
+ticket_messages: Final = Table(
+    "ticket_messages",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("ticket", String(22), ForeignKey("tickets.id", ondelete="CASCADE"), nullable=False),
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("from_operator", Boolean, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("ix_ticket_messages_ticket", "ticket"),
+)
+
+ticket_attachments: Final = Table(
+    "ticket_attachments",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("ticket", String(22), ForeignKey("tickets.id", ondelete="CASCADE"), nullable=False),
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("message", String(22), ForeignKey("ticket_messages.id", ondelete="CASCADE"), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("media_type", String(64), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Index("ix_ticket_attachments_ticket", "ticket"),
+)
+
+announcements: Final = Table(
+    "announcements",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("title", String(120), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+plans: Final = Table(
+    "plans",
+    metadata,
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("trial_until", BigInteger, nullable=True),
+    Column("paid_until", BigInteger, nullable=True),
+)
+
+orders: Final = Table(
+    "orders",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("product", String(32), nullable=False),
+    Column("days", Integer, nullable=False),
+    Column("amount", Integer, nullable=False),  # in the currency's smallest unit
+    Column("currency", String(3), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("ordered_at", BigInteger, nullable=False),
+    Column("unpaid_since", BigInteger, nullable=True),  # null once paid
+    Column("paid_at", BigInteger, nullable=True),
+)
+
+order_references: Final = Table(
+    "order_references",
+    metadata,
+    # who bought it: goes with the account, while the order stays in the books
+    Column("order", String(22), ForeignKey("orders.id", ondelete="CASCADE"), primary_key=True),
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("reference", String(128), nullable=True),  # the provider's name for the payment
+    Index("ix_order_references_account", "account"),
 )
 
 AUDIT_YEARS: Final = 3

@@ -47,6 +47,10 @@ class ErrorCode(StrEnum):
     # rights (P22, P23)
     PROOF_INVALID = "proof_invalid"
     RESTRICTED = "restricted"
+    # support and plans (P27, P29)
+    TOO_MANY_TICKETS = "too_many_tickets"
+    TRIAL_USED = "trial_used"
+    TOO_MANY_ORDERS = "too_many_orders"
     # contacts (P05, P08)
     CONSENT_REQUIRED = "consent_required"
     BUDGET_SPENT = "budget_spent"
@@ -114,6 +118,9 @@ ERRORS: Final[dict[ErrorCode, ErrorInfo]] = {
     ErrorCode.RESTRICTED: ErrorInfo(
         403, "The account is frozen by its owner (P23): only rights can be exercised until it is unfrozen."
     ),
+    ErrorCode.TOO_MANY_TICKETS: ErrorInfo(409, "The account has as many open tickets as it may have: close or delete one first."),
+    ErrorCode.TRIAL_USED: ErrorInfo(409, "The free trial was used already, or there is none."),
+    ErrorCode.TOO_MANY_ORDERS: ErrorInfo(409, "There are unpaid orders enough: pay one, or wait until they expire."),
     ErrorCode.CONSENT_REQUIRED: ErrorInfo(403, "This needs a consent that was not given or was withdrawn (P05, P21)."),
     ErrorCode.BUDGET_SPENT: ErrorInfo(429, "The discovery budget of this account is used up; `retry_after` says when it refills."),
     ErrorCode.ADDRESS_BOOK_FULL: ErrorInfo(409, "The address book holds as many entries as it may hold."),

@@ -19,6 +19,10 @@ DeviceId = Annotated[str, Meta(pattern=ID_PATTERN, description="device: 128 bits
 CallId = Annotated[str, Meta(pattern=ID_PATTERN, description="call: 128 bits, base64url, chosen by the caller")]
 LinkId = Annotated[str, Meta(pattern=ID_PATTERN, description="device link: 128 bits, base64url")]
 
+TicketId = Annotated[str, Meta(pattern=ID_PATTERN, description="support ticket: 128 bits, base64url")]
+AttachmentId = Annotated[str, Meta(pattern=ID_PATTERN, description="attachment of a ticket: 128 bits, base64url")]
+OrderId = Annotated[str, Meta(pattern=ID_PATTERN, description="order: 128 bits, base64url")]
+
 RequestId = Annotated[int, Meta(ge=0, le=2**53 - 1, description="chosen by the sender of a request, repeated in its answer")]
 
 Key32 = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}\Z", description="32 bytes, unpadded base64url (a public key)")]

@@ -13,6 +13,7 @@ from signaling.wire.ids import (
     E164,
     MAX_DEVICES,
     AccountId,
+    AttachmentId,
     CallId,
     DeviceId,
     DiscoveryToken,
@@ -21,8 +22,10 @@ from signaling.wire.ids import (
     LinkId,
     Mac,
     Millis,
+    OrderId,
     Sealed,
     Signature,
+    TicketId,
     Token,
 )
 from signaling.wire.messages import ContactMatch, Presence, Reason
@@ -264,6 +267,8 @@ class Account(Struct, frozen=True, omit_defaults=True):
     """Calls never show this account's IP address to the other side: media go through a relay only."""
     country: str
     """ISO 3166-1 alpha-2 code of the number's country (P19), derived and not stored; empty when it belongs to no country."""
+    business: bool = False
+    """The account is a business: who deals with it sees that (P30)."""
     restricted_at: Millis | UnsetType = UNSET
     """Set while the account is frozen: since when."""
     name: str | UnsetType = UNSET
@@ -279,6 +284,7 @@ class ChangeSettings(Struct, frozen=True, omit_defaults=True):
     last_seen: LastSeenRule | UnsetType = UNSET
     online: OnlineRule | UnsetType = UNSET
     always_relay: bool | UnsetType = UNSET
+    business: bool | UnsetType = UNSET
 
 
 MAX_PICTURE: Final = 700_000
@@ -312,6 +318,8 @@ class Profile(Struct, frozen=True, omit_defaults=True):
     """What contacts see of each other. What is absent was not given, or may not be seen."""
 
     account: AccountId
+    business: bool = False
+    """A business (P30)."""
     name: str | UnsetType = UNSET
     about: str | UnsetType = UNSET
     about_changed_at: Millis | UnsetType = UNSET
@@ -415,11 +423,13 @@ class SignOut(Struct, frozen=True):
     keep_current: bool = False
 
 
-class AccountDevices(Struct, frozen=True):
+class AccountDevices(Struct, frozen=True, omit_defaults=True):
     """The devices of an account that one may call, with what proves whose they are."""
 
     account: AccountId
     certificates: Annotated[list[DeviceCertificate], Meta(max_length=MAX_DEVICES)]
+    business: bool = False
+    """The account is a business (P30)."""
 
 
 # --- linking a further device ------------------------------------------------------------------------------------------------
@@ -538,6 +548,172 @@ class ChangeObjection(Struct, frozen=True):
     objected: bool
 
 
+# --- support and announcements (P27, P28) ---------------------------------------------------------------------------------------
+
+
+MAX_ATTACHMENTS: Final = 5
+"""Attachments of one message; the request's own limit bounds their size together."""
+
+AttachmentType = Annotated[str, Meta(pattern=r"^(image/(png|jpeg|webp)|text/plain|application/(json|pdf|zip))\Z")]
+FileName = Annotated[str, Meta(pattern=r"^[^/\\\x00-\x1f\x7f]{1,128}\Z")]
+
+
+class Attachment(Struct, frozen=True):
+    """A file that the user chose to attach: a copy of a message, a contact, a picture of the screen."""
+
+    name: FileName
+    media_type: AttachmentType
+    content: Annotated[str, Meta(min_length=1, max_length=700_000, pattern=r"^[A-Za-z0-9_-]+\Z", description="base64url")]
+
+
+Text4000 = Annotated[str, Meta(min_length=1, max_length=4000)]
+
+
+class OpenTicket(Struct, frozen=True):
+    """A question or a complaint."""
+
+    subject: Annotated[str, Meta(min_length=1, max_length=120)]
+    text: Text4000
+    attachments: Annotated[list[Attachment], Meta(max_length=MAX_ATTACHMENTS)] = []
+
+
+class AddTicketMessage(Struct, frozen=True):
+    """More about a ticket; a closed one is opened again."""
+
+    text: Text4000
+    attachments: Annotated[list[Attachment], Meta(max_length=MAX_ATTACHMENTS)] = []
+
+
+class TicketState(StrEnum):
+    """Whose turn it is."""
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    CLOSED = "closed"
+
+
+class AttachmentInfo(Struct, frozen=True):
+    """An attachment without its content."""
+
+    attachment: AttachmentId
+    name: str
+    media_type: str
+    bytes: int
+
+
+class TicketMessage(Struct, frozen=True):
+    """What the user or the service said."""
+
+    from_operator: bool
+    text: str
+    at: Millis
+    attachments: list[AttachmentInfo]
+
+
+class Ticket(Struct, frozen=True, omit_defaults=True):
+    """A ticket; ``messages`` when it is asked for by its id."""
+
+    ticket: TicketId
+    subject: str
+    state: TicketState
+    opened_at: Millis
+    changed_at: Millis
+    messages: list[TicketMessage] | UnsetType = UNSET
+
+
+class Tickets(Struct, frozen=True):
+    """The user's tickets, newest first."""
+
+    tickets: list[Ticket]
+
+
+class AttachmentContent(Struct, frozen=True):
+    """An attachment."""
+
+    name: str
+    media_type: str
+    content: Annotated[str, Meta(description="base64url")]
+
+
+class Announcement(Struct, frozen=True):
+    """News about the service."""
+
+    announcement: str
+    title: str
+    text: str
+    at: Millis
+
+
+class Announcements(Struct, frozen=True):
+    """What is announced, newest first. Nothing to who objects to announcements."""
+
+    announcements: list[Announcement]
+
+
+# --- plans (P29) ------------------------------------------------------------------------------------------------------------------
+
+
+class PlanKind(StrEnum):
+    """What plan an account has."""
+
+    FREE = "free"
+    TRIAL = "trial"
+    PURCHASED = "purchased"
+
+
+class PlanProduct(Struct, frozen=True):
+    """What can be bought. ``amount`` in the currency's smallest unit (ISO 4217)."""
+
+    product: str
+    days: int
+    amount: int
+    currency: str
+
+
+class Plan(Struct, frozen=True, omit_defaults=True):
+    """The account's plan. Calls are free in every plan."""
+
+    plan: PlanKind
+    trial_days: int
+    """Days of the free trial that can still be begun; 0: none."""
+    products: list[PlanProduct]
+    until: Millis | UnsetType = UNSET
+
+
+class OrderState(StrEnum):
+    """Where an order stands."""
+
+    PENDING = "pending"
+    PAID = "paid"
+    FAILED = "failed"
+
+
+class PlaceOrder(Struct, frozen=True):
+    """What is to be bought."""
+
+    product: Annotated[str, Meta(max_length=32)]
+
+
+class Order(Struct, frozen=True, omit_defaults=True):
+    """An order: what the purchase needs, and no more."""
+
+    order: OrderId
+    product: str
+    amount: int
+    currency: str
+    state: OrderState
+    ordered_at: Millis
+    paid_at: Millis | UnsetType = UNSET
+    checkout_url: str | UnsetType = UNSET
+    """Where to pay, at the payment provider; of an order that is not paid."""
+
+
+class Orders(Struct, frozen=True):
+    """The account's orders, newest first."""
+
+    orders: list[Order]
+
+
 # --- consents (P05, P21) --------------------------------------------------------------------------------------------------------
 
 
@@ -628,6 +804,8 @@ class CallRecord(Struct, frozen=True, omit_defaults=True):
     started_at: Millis
     ended_at: Millis
     connected_at: Millis | UnsetType = UNSET
+    business: bool = False
+    """The other side is a business (P30)."""
 
 
 class CallHistory(Struct, frozen=True, omit_defaults=True):
@@ -1047,6 +1225,83 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="The user's consents",
         answer=Consents,
         when_unacknowledged=True,
+    ),
+    Endpoint(
+        id="tickets.open",
+        method="POST",
+        path="/v1/tickets",
+        summary="Open a support ticket, with what the user chooses to attach",
+        body=OpenTicket,
+        answer=Ticket,
+        status=201,
+        errors=(_E.TOO_MANY_TICKETS,),
+        when_unacknowledged=True,
+    ),
+    Endpoint(
+        id="tickets.list", method="GET", path="/v1/tickets", summary="The user's tickets", answer=Tickets, when_unacknowledged=True
+    ),
+    Endpoint(
+        id="tickets.get",
+        method="GET",
+        path="/v1/tickets/{ticket}",
+        summary="A ticket with what was said in it",
+        answer=Ticket,
+        errors=(_E.NOT_FOUND,),
+        when_unacknowledged=True,
+    ),
+    Endpoint(
+        id="tickets.add_message",
+        method="POST",
+        path="/v1/tickets/{ticket}/messages",
+        summary="Say more; a closed ticket is opened again",
+        body=AddTicketMessage,
+        answer=Ticket,
+        errors=(_E.NOT_FOUND, _E.TOO_MANY_TICKETS),
+        when_unacknowledged=True,
+    ),
+    Endpoint(
+        id="tickets.attachment",
+        method="GET",
+        path="/v1/tickets/{ticket}/attachments/{attachment}",
+        summary="An attachment of the user's own ticket",
+        answer=AttachmentContent,
+        errors=(_E.NOT_FOUND,),
+        when_unacknowledged=True,
+    ),
+    Endpoint(
+        id="tickets.delete",
+        method="DELETE",
+        path="/v1/tickets/{ticket}",
+        summary="Delete a ticket with everything in it",
+        errors=(_E.NOT_FOUND,),
+        when_unacknowledged=True,
+    ),
+    Endpoint(
+        id="announcements.list",
+        method="GET",
+        path="/v1/announcements",
+        summary="News about the service; nothing to who objects",
+        answer=Announcements,
+    ),
+    Endpoint(id="plan.get", method="GET", path="/v1/plan", summary="The account's plan", answer=Plan),
+    Endpoint(
+        id="plan.start_trial",
+        method="POST",
+        path="/v1/plan/trial",
+        summary="Begin the free trial; it ends by itself",
+        answer=Plan,
+        errors=(_E.TRIAL_USED,),
+    ),
+    Endpoint(id="orders.list", method="GET", path="/v1/orders", summary="The account's orders", answer=Orders),
+    Endpoint(
+        id="orders.place",
+        method="POST",
+        path="/v1/orders",
+        summary="Order a product; the answer says where to pay",
+        body=PlaceOrder,
+        answer=Order,
+        status=201,
+        errors=(_E.NOT_FOUND, _E.TOO_MANY_ORDERS),
     ),
     Endpoint(
         id="consents.change",

@@ -46,8 +46,11 @@ async def test_the_export_has_all_of_mine_and_nothing_of_others_and_fits_its_sch
         assert {d["id"] for d in content["devices"]} == {alice.profile.device, second.profile.device}
         assert {d["name"] for d in content["devices"]} == {"a test's device", "Wanduhr im Flur"}
         assert {c["purpose"] for c in content["consents"] if c["granted"]} == {"phonebook", "device_details"}
-        (picture,) = [name for name in file.namelist() if name.startswith("media/")]
-        assert hashlib.sha256(file.read(picture)).hexdigest() in json.dumps(content)
+        media = [name for name in file.namelist() if name.startswith("media/")]
+        assert {name.split("/")[1] for name in media} == {"pictures", "ticket_attachments"}
+        assert all(hashlib.sha256(file.read(name)).hexdigest() in json.dumps(content) for name in media)
+        assert [m["text"] for m in content["ticket_messages"]] == ["Ist der Brunnen tief?"]
+        assert content["plans"][0]["trial_until"] > 0
         assert [b["blocked"] for b in content["blocks"]] == [bob.profile.account]
         assert [c["peer"] for c in content["call_records"]] == [bob.profile.account]
         assert [e.get("account") for e in content["address_book"]["entries"]].count(bob.profile.account) == 1

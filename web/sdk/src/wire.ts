@@ -17,6 +17,7 @@ export interface Account {
   readonly online: OnlineRule;
   readonly always_relay: boolean;
   readonly country: string;
+  readonly business?: boolean;
   /** milliseconds since 1970-01-01T00:00:00Z */
   readonly restricted_at?: number;
   readonly name?: string;
@@ -32,6 +33,7 @@ export interface AccountDevices {
   /** account: 128 bits, base64url */
   readonly account: string;
   readonly certificates: readonly DeviceCertificate[];
+  readonly business?: boolean;
 }
 
 /** The user has read this version of the policy. */
@@ -39,9 +41,29 @@ export interface AcknowledgePolicy {
   readonly version: string;
 }
 
+/** More about a ticket; a closed one is opened again. */
+export interface AddTicketMessage {
+  readonly text: string;
+  readonly attachments?: readonly Attachment[];
+}
+
 /** The uploaded address book. */
 export interface AddressBook {
   readonly entries: readonly Entry[];
+}
+
+/** News about the service. */
+export interface Announcement {
+  readonly announcement: string;
+  readonly title: string;
+  readonly text: string;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly at: number;
+}
+
+/** What is announced, newest first. Nothing to who objects to announcements. */
+export interface Announcements {
+  readonly announcements: readonly Announcement[];
 }
 
 /** The old device vouches for the new one. */
@@ -56,6 +78,31 @@ export interface ApproveLink {
 /** Whose profiles. */
 export interface AskProfiles {
   readonly accounts: readonly string[];
+}
+
+/** A file that the user chose to attach: a copy of a message, a contact, a picture of the screen. */
+export interface Attachment {
+  readonly name: string;
+  readonly media_type: string;
+  /** base64url */
+  readonly content: string;
+}
+
+/** An attachment. */
+export interface AttachmentContent {
+  readonly name: string;
+  readonly media_type: string;
+  /** base64url */
+  readonly content: string;
+}
+
+/** An attachment without its content. */
+export interface AttachmentInfo {
+  /** attachment of a ticket: 128 bits, base64url */
+  readonly attachment: string;
+  readonly name: string;
+  readonly media_type: string;
+  readonly bytes: number;
 }
 
 /** Accounts that the user blocked. */
@@ -186,6 +233,7 @@ export interface CallRecord {
   readonly ended_at: number;
   /** milliseconds since 1970-01-01T00:00:00Z */
   readonly connected_at?: number;
+  readonly business?: boolean;
 }
 
 /** The relay that carries the call is about to end: ask for a leg again (`POST /v1/calls/{call}/relay`) and restart ICE. */
@@ -306,6 +354,7 @@ export interface ChangeSettings {
   readonly last_seen?: LastSeenRule;
   readonly online?: OnlineRule;
   readonly always_relay?: boolean;
+  readonly business?: boolean;
 }
 
 /** Where a code is sent. */
@@ -485,7 +534,7 @@ export interface ErrorBody {
 }
 
 /** What went wrong, as sent in `error.code`. */
-export type ErrorCode = "address_book_full" | "answered_elsewhere" | "budget_spent" | "call_exists" | "call_to_self" | "callee_unavailable" | "certificate_invalid" | "code_expired" | "code_spent" | "code_wrong" | "consent_required" | "delivery_failed" | "device_exists" | "email_disposable" | "email_invalid" | "email_missing" | "email_taken" | "forbidden_origin" | "internal" | "invalid" | "link_state" | "malformed" | "method_not_allowed" | "no_change_pending" | "no_relay" | "no_relay_free" | "not_a_contact" | "not_found" | "not_verified" | "phone_invalid" | "phone_missing" | "phone_taken" | "picture_invalid" | "policy_not_acknowledged" | "proof_invalid" | "rate_limited" | "restricted" | "stale_devices" | "too_large" | "too_many_calls" | "too_many_devices" | "unauthenticated" | "unavailable" | "unknown_call" | "unknown_device" | "unknown_type" | "wrong_stage";
+export type ErrorCode = "address_book_full" | "answered_elsewhere" | "budget_spent" | "call_exists" | "call_to_self" | "callee_unavailable" | "certificate_invalid" | "code_expired" | "code_spent" | "code_wrong" | "consent_required" | "delivery_failed" | "device_exists" | "email_disposable" | "email_invalid" | "email_missing" | "email_taken" | "forbidden_origin" | "internal" | "invalid" | "link_state" | "malformed" | "method_not_allowed" | "no_change_pending" | "no_relay" | "no_relay_free" | "not_a_contact" | "not_found" | "not_verified" | "phone_invalid" | "phone_missing" | "phone_taken" | "picture_invalid" | "policy_not_acknowledged" | "proof_invalid" | "rate_limited" | "restricted" | "stale_devices" | "too_large" | "too_many_calls" | "too_many_devices" | "too_many_orders" | "too_many_tickets" | "trial_used" | "unauthenticated" | "unavailable" | "unknown_call" | "unknown_device" | "unknown_type" | "wrong_stage";
 
 /** Blinded elements (RFC 9497, section 3.3.1) for the key-holder. */
 export interface Evaluate {
@@ -599,6 +648,36 @@ export interface OnlineRule {
 /** Who sees whether this account is connected now (P16). */
 export type OnlineTo = "contacts" | "contacts_except" | "everyone" | "nobody" | "same_as_last_seen";
 
+/** A question or a complaint. */
+export interface OpenTicket {
+  readonly subject: string;
+  readonly text: string;
+  readonly attachments?: readonly Attachment[];
+}
+
+/** An order: what the purchase needs, and no more. */
+export interface Order {
+  /** order: 128 bits, base64url */
+  readonly order: string;
+  readonly product: string;
+  readonly amount: number;
+  readonly currency: string;
+  readonly state: OrderState;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly ordered_at: number;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly paid_at?: number;
+  readonly checkout_url?: string;
+}
+
+/** Where an order stands. */
+export type OrderState = "failed" | "paid" | "pending";
+
+/** The account's orders, newest first. */
+export interface Orders {
+  readonly orders: readonly Order[];
+}
+
 /** The other side of a call, as far as the hub may show it to this device. */
 export interface Peer {
   /** account: 128 bits, base64url */
@@ -624,6 +703,31 @@ export interface Ping {
   readonly type: "ping";
   /** chosen by the sender of a request, repeated in its answer */
   readonly id: number;
+}
+
+/** What is to be bought. */
+export interface PlaceOrder {
+  readonly product: string;
+}
+
+/** The account's plan. Calls are free in every plan. */
+export interface Plan {
+  readonly plan: PlanKind;
+  readonly trial_days: number;
+  readonly products: readonly PlanProduct[];
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly until?: number;
+}
+
+/** What plan an account has. */
+export type PlanKind = "free" | "purchased" | "trial";
+
+/** What can be bought. `amount` in the currency's smallest unit (ISO 4217). */
+export interface PlanProduct {
+  readonly product: string;
+  readonly days: number;
+  readonly amount: number;
+  readonly currency: string;
 }
 
 /** The privacy policy in force (P04). */
@@ -659,6 +763,7 @@ export interface PresenceWatch {
 export interface Profile {
   /** account: 128 bits, base64url */
   readonly account: string;
+  readonly business?: boolean;
   readonly name?: string;
   readonly about?: string;
   /** milliseconds since 1970-01-01T00:00:00Z */
@@ -826,6 +931,36 @@ export interface Sync {
   readonly calls: readonly CallView[];
   readonly contacts_wanted: boolean;
   readonly policy_wanted?: boolean;
+}
+
+/** A ticket; `messages` when it is asked for by its id. */
+export interface Ticket {
+  /** support ticket: 128 bits, base64url */
+  readonly ticket: string;
+  readonly subject: string;
+  readonly state: TicketState;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly opened_at: number;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly changed_at: number;
+  readonly messages?: readonly TicketMessage[];
+}
+
+/** What the user or the service said. */
+export interface TicketMessage {
+  readonly from_operator: boolean;
+  readonly text: string;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly at: number;
+  readonly attachments: readonly AttachmentInfo[];
+}
+
+/** Whose turn it is. */
+export type TicketState = "answered" | "closed" | "open";
+
+/** The user's tickets, newest first. */
+export interface Tickets {
+  readonly tickets: readonly Ticket[];
 }
 
 /** Both codes: of the new number or address, and of the other one, which stays. */
