@@ -66,6 +66,7 @@ class Connected:
         """Held while Redis is written: the node's name does not change meanwhile."""
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
+        self._idle.set()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -124,7 +125,6 @@ class Connected:
     # --- writing ---------------------------------------------------------------------------------------------------------
 
     async def _write(self) -> None:
-        self._idle.set()
         while True:
             await self._wake.wait()
             await asyncio.sleep(_GATHER)
