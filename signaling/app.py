@@ -124,7 +124,7 @@ class Hub:
         self.delivery = delivery if delivery is not None else make_delivery(settings)
 
         events = self.events = Events(database)
-        sessions = events.sessions = Sessions(database)
+        sessions = events.sessions = Sessions(database, settings.policy_version)
         directory = events.directory = Directory(database)
         self.discovery = Discovery(url=settings.keyholder_url, secret=settings.keyholder_secret)
         store = ContactStore(book_redis)

@@ -1,6 +1,6 @@
 """Reads how accounts stand towards each other: settings, exceptions and blocks from SQL, address books from contacts."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
@@ -71,23 +71,22 @@ class Relations:
         facts: dict[str, tuple[str, LastSeenTo, OnlineTo]] = {}
         marks: set[tuple[str, str, str]] = set()
         a, e, b = accounts.c, presence_exceptions.c, blocks.c
-        async with self._database.begin() as connection:
-            for chunk in _chunks([account, *others]):
-                query = select(a.id, a.discovery_token, a.last_seen_to, a.online_to).where(a.id.in_(chunk))
-                for row in await connection.execute(query):
-                    facts[row.id] = row.discovery_token, LastSeenTo(row.last_seen_to), OnlineTo(row.online_to)
-            # all of one account's marks: they are bounded, or few
-            excepted = select(e.setting, e.account, e.excepted).where((e.account == account) | (e.excepted == account))
-            marks |= {(row.setting, row.account, row.excepted) for row in await connection.execute(excepted)}
-            blocked = select(b.account, b.blocked).where((b.account == account) | (b.blocked == account))
-            marks |= {("block", row.account, row.blocked) for row in await connection.execute(blocked)}
+        # not one transaction: a change in between is told after it was committed, and then all of it is read again
+        for chunk in _chunks([account, *others]):
+            query = select(a.id, a.discovery_token, a.last_seen_to, a.online_to).where(a.id.in_(chunk))
+            for row in await self._database.fetch(query):
+                facts[row.id] = row.discovery_token, LastSeenTo(row.last_seen_to), OnlineTo(row.online_to)
+        # all of one account's marks: they are bounded, or few
+        excepted = select(e.setting, e.account, e.excepted).where((e.account == account) | (e.excepted == account))
+        marks |= {(row.setting, row.account, row.excepted) for row in await self._database.fetch(excepted)}
+        blocked = select(b.account, b.blocked).where((b.account == account) | (b.blocked == account))
+        marks |= {("block", row.account, row.blocked) for row in await self._database.fetch(blocked)}
         return facts, marks
 
     async def recording(self, ids: Iterable[str]) -> frozenset[str]:
         """Those of the accounts whose last seen may be stored."""
-        found: Mapping[str, LastSeenTo] = {}
-        async with self._database.begin() as connection:
-            for chunk in _chunks(ids):
-                query = select(accounts.c.id, accounts.c.last_seen_to).where(accounts.c.id.in_(chunk))
-                found = {**found, **{row.id: LastSeenTo(row.last_seen_to) for row in await connection.execute(query)}}
-        return frozenset(account for account, to in found.items() if records_last_seen(to))
+        found: set[str] = set()
+        for chunk in _chunks(ids):
+            query = select(accounts.c.id, accounts.c.last_seen_to).where(accounts.c.id.in_(chunk))
+            found.update(row.id for row in await self._database.fetch(query) if records_last_seen(LastSeenTo(row.last_seen_to)))
+        return frozenset(found)

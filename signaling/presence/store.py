@@ -95,8 +95,11 @@ class PresenceStore:
 
     async def forget(self, accounts: Collection[str]) -> None:
         """Delete when accounts were last seen."""
-        if accounts:
-            await self._redis.delete(*(f"last_seen:{{{account}}}" for account in accounts))
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for account in accounts:
+                pipe.unlink(f"last_seen:{{{account}}}")
+            if accounts:
+                await pipe.execute()
 
     async def erase(self, account: str) -> None:
         """Delete everything of an account."""

@@ -23,7 +23,7 @@ from signaling.wire.messages import Presence, PresenceChanged
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE: Final = 2
+_AT_ONCE: Final = 8
 """Relations read at the same time."""
 _RETRY: Final = 1.0
 
