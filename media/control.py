@@ -1,10 +1,10 @@
 """How hubs ask for relays, over Redis: leases that say which relays there are, and requests and answers by publish and subscribe.
 
-Nothing that is asked or answered is kept by Redis: it holds ICE passwords. What is kept is one lease per relay, which expires.
+Nothing that is asked or answered is kept by Redis: it holds ICE passwords. What is kept is one lease per relay. Every command has one key, so that it
+runs on a cluster too; machines whose clocks differ by more than ``LEASE`` do not see each other's relays.
 
 ===============================  ========================================================================
-``relay:ID``                     lease: ``RelayState`` as JSON, ``LEASE`` seconds
-``relays``                       sorted set of ids, by when their lease ends (seconds since 1970)
+``relays``                       hash of leases by the relay's id: ``RelayState`` as JSON
 channel ``relay.requests:ID``    to a relay: ``Request``
 channel ``relay.answers:ID``     to a hub: ``Answer``
 channel ``relay.events``         to all hubs: ``Ending``
@@ -38,6 +38,11 @@ RENEWAL: Final = 2.0
 ANSWER: Final = 2.0
 """Seconds that a hub waits for a relay's answer."""
 
+_KEPT: Final = 60
+"""Seconds after the last renewal of any lease until Redis forgets them all."""
+
+AnyRedis = Redis | RedisCluster
+
 _RELAYS: Final = "relays"
 _EVENTS: Final = "relay.events"
 
@@ -49,7 +54,8 @@ class RelayState(Struct, frozen=True):
     pairs: int
     """Calls that it carries."""
     capacity: int
-    draining: bool = False
+    until: float
+    """When the lease ends, in seconds since 1970."""
 
 
 class LegRequest(Struct, frozen=True, tag_field="type", tag="leg"):
@@ -128,7 +134,7 @@ class RelayGoneError(Exception):
 class _Subscriber:
     """Reads channels for as long as it is open, over every loss of the connection."""
 
-    def __init__(self, redis: Redis | RedisCluster, handlers: dict[str, Callable[[bytes], None]]) -> None:
+    def __init__(self, redis: AnyRedis, handlers: dict[str, Callable[[bytes], None]]) -> None:
         self._redis = redis
         self._handlers = handlers
         self._task: asyncio.Task[None] | None = None
@@ -180,7 +186,7 @@ class RelayControl:
         relay: a started relay.
     """
 
-    def __init__(self, redis: Redis, relay: Relay) -> None:
+    def __init__(self, redis: AnyRedis, relay: Relay) -> None:
         self.id = secrets.token_urlsafe(9)
         self._redis = redis
         self._relay = relay
@@ -201,13 +207,13 @@ class RelayControl:
             await asyncio.sleep(RENEWAL)
 
     async def _announce(self) -> None:
-        relay, now = self._relay, time.time()
-        state = RelayState(self.id, len(relay), relay.capacity, relay.draining)
-        async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(f"relay:{self.id}", _encode(state), px=int(LEASE * 1000))
-            pipe.zadd(_RELAYS, {self.id: now + LEASE})
-            pipe.zremrangebyscore(_RELAYS, "-inf", now - LEASE)
-            await pipe.execute()
+        now = time.time()
+        state = RelayState(self.id, len(self._relay), self._relay.capacity, now + LEASE)
+        await _typed(self._redis.hset(_RELAYS, self.id, _encode(state)))
+        await self._redis.expire(_RELAYS, _KEPT)
+        for other in await _leases(self._redis):
+            if other.until < now - _KEPT:  # it was killed
+                await _typed(self._redis.hdel(_RELAYS, other.id))
 
     def _take(self, data: bytes) -> None:
         request = _requests.decode(data)
@@ -239,12 +245,9 @@ class RelayControl:
             self._lease.cancel()
             await asyncio.wait([self._lease])
         with contextlib.suppress(RedisError, OSError):
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.delete(f"relay:{self.id}")
-                pipe.zrem(_RELAYS, self.id)
-                pipe.publish(_EVENTS, _encode(Ending(self.id, tuple(self._relay.pairs()))))
-                pipe.zcount(_RELAYS, time.time(), "+inf")
-                return bool((await pipe.execute())[-1])
+            await _typed(self._redis.hdel(_RELAYS, self.id))
+            await self._redis.publish(_EVENTS, _encode(Ending(self.id, tuple(self._relay.pairs()))))
+            return bool(await _alive(self._redis))
         return False
 
     async def close(self) -> None:
@@ -263,7 +266,7 @@ class RelayDirectory:
         ending: is told of pairs whose relay is about to end.
     """
 
-    def __init__(self, redis: Redis | RedisCluster, ending: Callable[[Sequence[str]], None]) -> None:
+    def __init__(self, redis: AnyRedis, ending: Callable[[Sequence[str]], None]) -> None:
         self._redis = redis
         self._hub = secrets.token_urlsafe(9)
         self._subscriber = _Subscriber(
@@ -281,12 +284,7 @@ class RelayDirectory:
 
     async def relays(self) -> list[RelayState]:
         """Relays that are alive, the least loaded first. Raises ``RedisError``."""
-        ids = await _typed(self._redis.zrangebyscore(_RELAYS, time.time(), "+inf"))
-        if not ids:
-            return []
-        leases = await _typed(self._redis.mget([f"relay:{i.decode()}" for i in ids]))
-        states = [_states.decode(lease) for lease in leases if lease is not None]
-        return sorted((s for s in states if not s.draining), key=lambda s: (s.pairs / max(1, s.capacity), s.id))
+        return sorted(await _alive(self._redis), key=lambda state: (state.pairs / max(1, state.capacity), state.id))
 
     async def leg(self, relay: str, *, pair: str, side: int, remote: tuple[str, str] | None) -> LegAnswer | None:
         """A leg, or None when the relay is full. Raises ``RelayGoneError`` and ``RedisError``."""
@@ -328,3 +326,12 @@ class RelayDirectory:
 async def _typed(awaitable: Awaitable[Any] | Any) -> Any:
     """redis-py's types say that its answer may be there already."""
     return await awaitable
+
+
+async def _leases(redis: AnyRedis) -> list[RelayState]:
+    return [_states.decode(lease) for lease in (await _typed(redis.hgetall(_RELAYS))).values()]
+
+
+async def _alive(redis: AnyRedis) -> list[RelayState]:
+    now = time.time()
+    return [state for state in await _leases(redis) if state.until > now]

@@ -10,7 +10,6 @@ class RelayOptions:
     """How one relay runs.
 
     Args:
-        redis_url: where hubs look for relays.
         addresses: where to listen, each ``IP`` or, behind a one-to-one NAT, ``IP=PUBLIC``; none: every address of this machine.
         ports: first and last UDP port. The relay takes one port of them on each address.
         capacity: calls at a time.
@@ -18,7 +17,6 @@ class RelayOptions:
         plane: the data plane: ``native`` (in C), ``python``, or ``auto``: native where it was built.
     """
 
-    redis_url: str
     addresses: tuple[str, ...] = ()
     ports: tuple[int, int] = (8441, 8456)
     capacity: int = 1000

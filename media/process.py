@@ -11,11 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import ifaddr
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from media.control import RelayControl
+from media.control import AnyRedis, RelayControl
 from media.native import NativePlane, available
 from media.options import RelayOptions, parse_address
 from media.plane import RECEIVE_BUFFER, Address, PythonPlane, open_socket
@@ -89,8 +86,8 @@ async def open_relay(options: RelayOptions, clock: Callable[[], float] = time.mo
     return relay
 
 
-async def run_relay(options: RelayOptions) -> None:
-    """Run one relay until SIGTERM or SIGINT; then give its calls time to move. A second signal ends it at once."""
+async def run_relay(options: RelayOptions, redis: AnyRedis) -> None:
+    """Run one relay, which hubs find over ``redis`` (closed at the end), until SIGTERM or SIGINT; then give its calls time to move. A second signal ends it at once."""
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -100,7 +97,6 @@ async def run_relay(options: RelayOptions) -> None:
         log.warning(
             "relay: the data plane in C was not built (it needs a C compiler at installation); the one in Python costs more"
         )
-    redis = Redis.from_url(options.redis_url, socket_timeout=5, socket_connect_timeout=2, retry=Retry(NoBackoff(), 1), protocol=2)
     control = RelayControl(redis, relay)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(relay.close)

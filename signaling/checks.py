@@ -17,6 +17,7 @@ from signaling.privacy.api import policy_text
 from signaling.push.configured import make_senders
 from signaling.push.vapid import Vapid
 from signaling.settings import Settings
+from signaling.storage.redis import any_redis_client, redis_client
 from signaling.storage.sql import Database
 from signaling.wire.errors import Refused
 from turn_config.probe import probe
@@ -88,10 +89,10 @@ def _writable(folder: Path) -> Path:
 async def _redis(url: str | None, *, persistent: bool) -> str:
     if url is None:
         return "embedded Valkey" + ("" if persistent else ", which does not persist")
-    client = Redis.from_url(url, socket_timeout=5, socket_connect_timeout=3)
+    client = any_redis_client(url) if persistent else redis_client(url)
     try:
         await client.ping()
-        if not persistent:
+        if isinstance(client, Redis) and not persistent:
             await check_not_persistent(client)
     finally:
         await client.aclose()
@@ -147,7 +148,7 @@ async def _server(text: str, settings: Settings) -> str:
 async def _relay(settings: Settings) -> str:
     """The relays that are there; where serve would start one, whether it could."""
     if settings.redis_url is not None:
-        redis = Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=3)
+        redis = any_redis_client(settings.redis_url)
         try:
             relays = await RelayDirectory(redis, lambda _pairs: None).relays()
         except (RedisError, OSError):

@@ -200,16 +200,17 @@ async def _keyholder(settings: Settings) -> None:
 async def _relay(settings: Settings) -> None:
     from media.options import RelayOptions, parse_ports
     from media.process import run_relay
+    from signaling.storage.redis import any_redis_client
 
     if settings.redis_url is None:
         raise ValueError("redis_url is needed")
     await run_relay(
         RelayOptions(
-            redis_url=settings.redis_url,
             addresses=settings.relay_addresses,
             ports=parse_ports(settings.relay_ports),
             capacity=settings.relay_capacity,
             bandwidth=settings.relay_bandwidth,
             plane=settings.relay_plane,
-        )
+        ),
+        any_redis_client(settings.redis_url),
     )

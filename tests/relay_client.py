@@ -28,7 +28,7 @@ PLANE = "auto"
 @contextlib.asynccontextmanager
 async def relay(clock=time.monotonic, **more) -> AsyncIterator[Relay]:
     """A relay on free ports of the loopback."""
-    options = {"redis_url": "", "addresses": ("127.0.0.1",), "ports": (0, 0), "capacity": 4, "plane": PLANE} | more
+    options = {"addresses": ("127.0.0.1",), "ports": (0, 0), "capacity": 4, "plane": PLANE} | more
     running = await open_relay(RelayOptions(**options), clock)
     yield running
     await running.close()

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import time
 from contextlib import AsyncExitStack
 
+import msgspec
 import pytest
 
-from media.control import RelayControl, RelayDirectory
+from media.control import LEASE, RelayControl, RelayDirectory
 from media.relay import Relay
 from signaling.app import redis_client
 from signaling.client.media import ToneTrack
@@ -31,7 +33,7 @@ def announced(_valkeys):
         await control.start()
         looking = redis_client(_valkeys[0].url)
         async with asyncio.timeout(10):
-            while await looking.get(f"relay:{control.id}") is None:  # noqa: ASYNC110 - Redis tells nobody
+            while not await looking.hexists("relays", control.id):  # noqa: ASYNC110 - Redis tells nobody
                 await asyncio.sleep(0.01)
         await looking.aclose()
         yield control
@@ -185,9 +187,12 @@ async def test_a_lease_that_is_not_renewed_ends(announced, redis):
     async with relay() as running, announced(running) as control:
         directory = RelayDirectory(redis, lambda _pairs: None)
         assert [state.id for state in await directory.relays()] == [control.id]
-        assert 0 < await redis.pttl(f"relay:{control.id}") <= 7_000
+        assert 0 < await redis.ttl("relays") <= 60
         control._lease.cancel()
-        await redis.delete(f"relay:{control.id}")
+        await asyncio.wait([control._lease])
+        state = (await directory.relays())[0]
+        assert 0 < state.until - time.time() <= LEASE
+        await redis.hset("relays", control.id, msgspec.json.encode(msgspec.structs.replace(state, until=time.time() - 1)))
         assert await directory.relays() == []
 
 

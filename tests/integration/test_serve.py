@@ -103,7 +103,7 @@ async def test_when_a_child_dies_it_says_so_ends_the_others_and_fails(tmp_path, 
 async def has_relay(url: str) -> bool:
     """Whether a relay has announced itself."""
     redis = redis_client(url)
-    found = bool(await redis.zcard("relays"))
+    found = bool(await redis.hlen("relays"))
     await redis.aclose()
     return found
 
