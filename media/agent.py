@@ -92,6 +92,7 @@ class SharedProtocol(StunProtocol):
     def __init__(self, agent: "IceAgent", socket: SharedSocket) -> None:
         super().__init__(agent)
         self.socket = socket
+        self._agent = agent
         self.connection_made(_SharedTransport(self))  # type: ignore[arg-type]
         host, port = socket.public
         self.local_candidate = Candidate(
@@ -111,12 +112,15 @@ class SharedProtocol(StunProtocol):
         integrity_key: bytes | None = None,
         retransmissions: int | None = None,
     ) -> tuple[stun.Message, Address]:
-        """Run one STUN transaction; the answer finds its way here by the transaction's id."""
+        """Run one STUN transaction; the answer finds its way here by the transaction's id. It also measures the way."""
         self.socket.waiting[request.transaction_id] = self
+        asked = self._agent.clock()
         try:
-            return await super().request(request, addr, integrity_key, retransmissions)
+            answer = await super().request(request, addr, integrity_key, retransmissions)
         finally:
             self.socket.waiting.pop(request.transaction_id, None)
+        self._agent.answered_after(self._agent.clock() - asked)
+        return answer
 
     def answered(self, message: stun.Message, source: Address) -> None:
         """Take a response; it counts only when its integrity holds."""
@@ -151,7 +155,7 @@ class IceAgent(Connection):
         self._tie_breaker = 0  # whoever we meet wins the controlling role (RFC 8445, section 7.3.1.1)
         self._owner = owner
         self._sockets = sockets
-        self._clock = clock
+        self.clock = clock
         self._pairs = 0
         self._chain: dict[CandidatePair, int] = {}
         self._tokens, self._refilled = REQUESTS_BURST, clock()
@@ -186,7 +190,7 @@ class IceAgent(Connection):
 
     def request_received(self, message: stun.Message, addr: Address, protocol: StunProtocol) -> None:
         """Take a request for this agent. Who cannot authenticate gets no answer: it would go to whomever they name as sender."""
-        counts, now = self._owner.counts, self._clock()
+        counts, now = self._owner.counts, self.clock()
         self._tokens = min(REQUESTS_BURST, self._tokens + (now - self._refilled) * REQUESTS_RATE)
         self._refilled = now
         if self.closed or self._tokens < 1:
@@ -256,15 +260,14 @@ class IceAgent(Connection):
             await self.connect()
 
     async def query_consent(self) -> None:
-        """Ask every few seconds whether the client still wants what it gets (RFC 7675), and measure the way there.
+        """Ask every few seconds whether the client still wants what it gets (RFC 7675).
 
         aioice gives an answer half a second, and ends after six that are late: on a slow network that ends a good call.
         """
-        last = self._clock()
-        while self._clock() - last < CONSENT_LIFETIME:
+        last = self.clock()
+        while self.clock() - last < CONSENT_LIFETIME:
             await asyncio.sleep(CONSENT_INTERVAL * (0.8 + 0.4 * random.random()))  # noqa: S311 - spreads load
             for pair in tuple(self._nominated.values()):
-                asked = self._clock()
                 try:
                     await pair.protocol.request(
                         self.build_request(pair, nominate=False),
@@ -274,11 +277,14 @@ class IceAgent(Connection):
                     )
                 except stun.TransactionError:
                     continue
-                last = self._clock()
+                last = self.clock()
                 self._owner.heard()
-                if last - asked < 0.5:  # an answer to a repeated request says nothing of the way
-                    self._owner.measured(last - asked)
         self._owner.consent_lost(self)
+
+    def answered_after(self, seconds: float) -> None:
+        """A request of ours was answered; one that had to be repeated says nothing of the way."""
+        if seconds < stun.RETRY_RTO:
+            self._owner.measured(seconds)
 
     async def close(self) -> None:
         """End every task of the agent. Its addresses must have been dismissed."""

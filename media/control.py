@@ -153,6 +153,8 @@ class _Subscriber:
         wait = 0.1
         while True:
             try:
+                if isinstance(self._redis, RedisCluster):
+                    await self._redis.initialize()  # its publish and subscribe does not do so by itself
                 async with self._redis.pubsub() as channels:
                     await channels.subscribe(*self._handlers)
                     while True:

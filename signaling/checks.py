@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import ipaddress
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -164,4 +165,7 @@ async def _relay(settings: Settings) -> str:
     sockets, public = open_sockets(settings.relay_addresses, parse_ports(settings.relay_ports))
     for bound in sockets:
         bound.close()
-    return "started by serve, reached at " + ", ".join(f"{host} port {port}" for host, port in public)
+    where = "started by serve, reached at " + ", ".join(f"{host} port {port}" for host, port in public)
+    if any(ipaddress.ip_address(host).is_global for host, _ in public):
+        return where
+    return where + " (only from the same network: behind a NAT, set relay_addresses to IP=PUBLIC)"

@@ -19,6 +19,9 @@ async def test_what_one_device_sends_the_other_gets_untouched():
             await other.send(data)
             assert await one.receive() == data
         assert running.connected("pair") == (True, True)
+        for direction in running.quality("pair"):
+            assert (direction.expected, direction.lost, direction.packets) == (1, 0, 3)
+            assert 0 < direction.rtt < 0.5
 
 
 async def test_it_relays_ipv6():

