@@ -135,7 +135,7 @@ class Talker(Person):
         await page.click("link", "Contacts", exact=True)
 
 
-async def call(caller: Talker, callee: Talker, *, seconds: float = 24.0) -> Outcome:
+async def call(caller: Talker, callee: Talker, *, seconds: float = 24.0, settle: float = 1.2) -> Outcome:
     """Call by clicking; returns once both have heard something, or the call has ended without."""
     await caller.page.click("button", f"Call {callee.name}", exact=True)
     await callee.page.find("button", "Accept")
@@ -144,8 +144,8 @@ async def call(caller: Talker, callee: Talker, *, seconds: float = 24.0) -> Outc
     heard = await asyncio.gather(*waiting)
     accepted = await callee.page.js('() => lab.clickedAt["Accept"]')
     # ICE nominates what answered first, and takes a better pair when it is found
-    settled = "async () => { await new Promise((resolve) => setTimeout(resolve, 1200)); return lab.stats(); }"
-    stats = await asyncio.gather(caller.page.js(settled), callee.page.js(settled))
+    settled = "async (ms) => { await new Promise((resolve) => setTimeout(resolve, ms)); return lab.stats(); }"
+    stats = await asyncio.gather(*(one.page.js(settled, settle * 1000) for one in (caller, callee)))
     first = tuple(None if at is None else (at - accepted) / 1000 for at in heard)
     return Outcome((rung(stats[0]), rung(stats[1])), first)  # type: ignore[arg-type]
 

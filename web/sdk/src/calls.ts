@@ -5,6 +5,7 @@ import type { Contacts } from "./contacts.js";
 import type { Core } from "./core.js";
 import { deliver } from "./delivery.js";
 import { KloudTalkError } from "./errors.js";
+import { hedged } from "./hedge.js";
 import { Media } from "./media.js";
 import { UNKNOWN } from "./quality.js";
 import { Route } from "./route.js";
@@ -13,6 +14,10 @@ import type { CallStage, CallState, EndReason } from "./state.js";
 import type * as wire from "./wire.js";
 
 const REMEMBERED = 500;
+/** Milliseconds for the hub to answer when media have stopped. */
+const PROBE = 1_000;
+/** Milliseconds for the hub to give a leg before it is asked over another connection. */
+const ASK_AGAIN = 700;
 const GLARE_WAIT = 5_000;
 const GIVE_UP_AFTER = 60_000;
 const MAX_CANDIDATES = 100;
@@ -473,7 +478,6 @@ export class Calls {
     if (view.stage === "connected") this.#up(live);
     else if (view.stage === "ringing" && live.outgoing) this.#show(live, "ringing", null);
     this.#release(live);
-    live.route?.again();
     // if the report was lost on the way
     if (view.stage === "inviting" && !live.outgoing) this.#tell({ type: "call.ringing", call: live.id }, live.id, false);
     if (view.stage === "connecting" && live.reported) this.#tell({ type: "call.connected", call: live.id }, live.id, false);
@@ -508,7 +512,7 @@ export class Calls {
     live.media = media;
     live.route = new Route(platform, media, live.outgoing, ways.relay, {
       say: (kind, body) => this.#signal(live, kind, body),
-      leg: ({ ufrag, pwd }) => this.#core.ask<wire.RelayLeg>("POST", `/v1/calls/${live.id}/relay`, { ufrag, pwd }),
+      leg: ({ ufrag, pwd }) => hedged(platform, () => this.#core.ask<wire.RelayLeg>("POST", `/v1/calls/${live.id}/relay`, { ufrag, pwd }), ASK_AGAIN, 4),
       peer: () => live.remoteSdp,
       flowing: (flowing) => { this.#flowing(live, flowing); },
       quality: (quality) => {
@@ -562,6 +566,7 @@ export class Calls {
       return;
     }
     core.set({ call: { ...core.state.call, media: "interrupted" } });
+    core.socket?.probe(PROBE); // what ended the media may have ended the connection too, and the new way has to be agreed over it
     if (live.interruptedAt !== null) return;
     const at = (live.interruptedAt = core.platform.now());
     this.#later(live, GIVE_UP_AFTER, () => {

@@ -14,7 +14,7 @@ import { Registering } from "./registration.js";
 import { RestClient } from "./rest.js";
 import { Security } from "./security.js";
 import { Socket } from "./socket.js";
-import { INITIAL, type ClientState, type Consent, type DeviceInfo, type HistoryPage, type Objection, type ParsedPhonebook, type PhonebookEntry, type Purpose, type SettingsChange, type UploadResult } from "./state.js";
+import { INITIAL, type ClientState, type Consent, type DeviceInfo, type HistoryPage, type Objection, type ParsedPhonebook, type PhonebookEntry, type Purpose, type SettingsChange, type UploadResult, type AccountState } from "./state.js";
 import { Storage, type StoredDevice } from "./storage.js";
 import type * as wire from "./wire.js";
 
@@ -351,12 +351,7 @@ export class KloudTalkClient extends EventTarget {
       ...(settings.online === undefined ? {} : { online: settings.online }),
       ...(settings.alwaysRelay === undefined ? {} : { always_relay: settings.alwaysRelay }),
     };
-    this.#core.set({ account: accountState(await this.#core.ask<wire.Account>("PATCH", "/v1/settings", body)) });
-  }
-  /** Whether calls of this device go through relays only, from the next call on. Kept on the device. */
-  async setAlwaysRelay(alwaysRelay: boolean): Promise<void> {
-    await this.#core.storage.savePreferences({ alwaysRelay });
-    this.#core.set({ alwaysRelay });
+    await this.#know(accountState(await this.#core.ask<wire.Account>("PATCH", "/v1/settings", body)));
   }
   async deleteAccount(): Promise<void> {
     this.#calls.stop();
@@ -423,6 +418,13 @@ export class KloudTalkClient extends EventTarget {
   #resumeMedia(): void {
     if (this.#moved) this.#calls.restart();
     this.#moved = false;
+  }
+
+  /** Takes what the server says of the account. Whether addresses are hidden is kept here too: a call must not wait for the server to say it. */
+  async #know(account: AccountState): Promise<void> {
+    const { alwaysRelay } = account;
+    if (alwaysRelay !== this.#core.state.alwaysRelay) await this.#core.storage.savePreferences({ alwaysRelay });
+    this.#core.set({ account, alwaysRelay });
   }
 
   async #signedIn(device: StoredDevice): Promise<void> {
@@ -496,7 +498,7 @@ export class KloudTalkClient extends EventTarget {
   async #refreshAccount(): Promise<void> {
     const core = this.#core;
     const answer = await core.ask<wire.Account>("GET", "/v1/account");
-    core.set({ account: accountState(answer) });
+    await this.#know(accountState(answer));
     if (core.self !== null && core.self.phone !== answer.phone) await core.update({ phone: answer.phone });
   }
 

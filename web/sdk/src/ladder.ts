@@ -49,8 +49,6 @@ export type LadderEvent =
   | { readonly type: "network" }
   /** The relay that carries the call is about to end. */
   | { readonly type: "renew" }
-  /** The hub is reachable again: what was said meanwhile may be lost. */
-  | { readonly type: "again" }
   /** The time for `return` has come. */
   | { readonly type: "return"; readonly epoch: number }
   /** The other side said. */
@@ -74,6 +72,8 @@ export type Act =
 export const CONNECT_WITHIN = 4_000;
 /** Milliseconds for a way that replaces one that carried: people are waiting in silence. */
 export const REPLACE_WITHIN = 1_500;
+/** Milliseconds for a direct way that replaces a relay. Chromium tries new pairs slowly for as long as it believes in the one it has, some 2.5 s. */
+export const DIRECT_WITHIN = 3_500;
 const REPLACE_AT_MOST = 6_000;
 /** Milliseconds on a relay after a change of networks, until the direct way is tried. */
 export const RETURN_FRESH = 2_000;
@@ -117,13 +117,11 @@ export function advance(ladder: Ladder, event: LadderEvent): readonly [Ladder, r
     }
     case "renew":
       return ladder.via === "relay" ? move(ladder, "relay") : [ladder, []];
-    case "again":
-      return ladder.ever && !ladder.carried ? move(ladder, ladder.via) : [ladder, []];
     case "restart":
     case "relay": {
       if (ladder.leader || event.epoch <= ladder.epoch) return [ladder, []];
       const via: Via = event.type === "relay" ? "relay" : "direct";
-      return [{ ...ladder, epoch: event.epoch, via, carried: false }, [{ act: via === "relay" ? "leg" : "answer" }, wait(ladder)]];
+      return [{ ...ladder, epoch: event.epoch, via, carried: false }, [{ act: via === "relay" ? "leg" : "answer" }, wait(ladder, via)]];
     }
     case "wish":
       return ladder.leader && event.epoch === ladder.epoch ? move({ ...ladder, carried: false }, event.via) : [ladder, []];
@@ -141,9 +139,10 @@ function move(ladder: Ladder, via: Via): readonly [Ladder, readonly Act[]] {
   if (!ladder.leader) return [ladder, [{ act: "say", kind: "wish", body: { epoch: ladder.epoch, via } }, wait(ladder)]];
   const epoch = ladder.epoch + 1;
   const acts: Act[] = via === "relay" ? [{ act: "say", kind: "relay", body: { epoch } }, { act: "leg" }] : [{ act: "offer" }];
-  return [{ ...ladder, epoch, via, carried: false }, [...acts, wait(ladder)]];
+  return [{ ...ladder, epoch, via, carried: false }, [...acts, wait(ladder, via)]];
 }
 
-function wait(ladder: Ladder): Act {
+function wait(ladder: Ladder, via: Via = ladder.via): Act {
+  if (ladder.ever && ladder.via === "relay" && via === "direct") return { act: "wait", milliseconds: DIRECT_WITHIN };
   return { act: "wait", milliseconds: ladder.ever ? Math.min(REPLACE_AT_MOST, REPLACE_WITHIN * (1 + ladder.tried / 2)) : CONNECT_WITHIN };
 }

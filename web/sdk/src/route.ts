@@ -86,11 +86,6 @@ export class Route {
     this.#take({ type: "network" });
   }
 
-  /** The hub is reachable again. */
-  again(): void {
-    this.#take({ type: "again" });
-  }
-
   /** The relay will end: a leg of another one is needed. */
   relayEnding(): void {
     this.#take({ type: "renew" });

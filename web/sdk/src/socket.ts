@@ -142,10 +142,10 @@ export class Socket {
   }
 
   /** Asks the hub whether it is there; a connection without an answer is replaced. */
-  probe(): void {
+  probe(patience = PING_TIMEOUT): void {
     const ws = this.#ws;
     if (ws === null || !this.#online) return;
-    this.#request({ type: "ping" }, PING_TIMEOUT).catch((error: unknown) => {
+    this.#request({ type: "ping" }, patience).catch((error: unknown) => {
       if (this.#ws === ws && error instanceof KloudTalkError && error.code === "timeout") this.#abandon();
     });
   }

@@ -153,7 +153,7 @@ export interface ClientState {
   readonly call: CallState | null;
   readonly notices: readonly SecurityNotice[];
   readonly signedOutReason: "revoked" | "replaced" | null;
-  /** Calls of this device go through relays only, so that nobody who is called learns its IP address. */
+  /** The account's setting, known before the account is: calls go through relays only, so that nobody learns this device's IP address from them. */
   readonly alwaysRelay: boolean;
 }
 

@@ -61,7 +61,7 @@ export class Storage {
   saveDevice(device: StoredDevice): Promise<void> {
     return this.#write(["device", "registration"], (stores) => { stores.registration?.clear(); stores.device?.put(device, "self"); });
   }
-  /** What was chosen on this device; nothing of it is told to the server. */
+  /** What of the account's settings must be known before the server can be asked. */
   async preferences(): Promise<Preferences> {
     return ((await this.#read("device", (store) => store.get("preferences"))) as Preferences | undefined) ?? { alwaysRelay: false };
   }

@@ -109,8 +109,7 @@ describe("two sides", () => {
         if (!quiet && side.back !== null) { const epoch = side.back; side.back = null; take(side, { type: "return", epoch }); }
       } else if (!quiet) {
         if (choice < 0.94) take(side, { type: "lost", epoch: ladder.epoch });
-        else if (choice < 0.96) take(side, { type: "network" });
-        else if (choice < 0.98) take(side, { type: "again" });
+        else if (choice < 0.97) take(side, { type: "network" });
         else [direct, relay] = [r() < 0.5, r() < 0.8];
       }
     };

@@ -37,11 +37,11 @@ export function Settings() {
         <Failure error={who.error} />
         <p class="soft small">Who may not call you cannot tell it from you being offline.</p>
         <label class="check">
-          <input type="checkbox" checked={state.alwaysRelay} disabled={hide.busy}
-            onChange={(event) => { const { checked } = event.currentTarget; void hide.run(() => client.setAlwaysRelay(checked)); }} />
+          <input type="checkbox" checked={state.alwaysRelay} disabled={hide.busy || account === null}
+            onChange={(event) => { const { checked } = event.currentTarget; void hide.run(() => client.changeSettings({ alwaysRelay: checked })); }} />
           <span>Always use a relay for calls</span>
         </label>
-        <p class="soft small">People you talk to cannot see your IP address. Calls may sound a little later. It holds for this device, from the next call on.</p>
+        <p class="soft small">People you talk to cannot see your IP address. Calls may sound a little later. It holds from the next call on.</p>
         <Failure error={hide.error} />
         <PushSwitch />
         <ConsentSwitch purpose="phonebook" label="Use my phonebook to find people" note="Taking this back deletes your contacts from the server and from this device at once." />
