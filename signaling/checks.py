@@ -132,7 +132,8 @@ async def _delivery(settings: Settings) -> str:
 
 async def _pushes(settings: Settings) -> str:
     senders = make_senders(settings, Vapid(b"", settings.push_contact))
-    return f"{', '.join(sorted(senders))} (not reached from here)"
+    doubt = "; Apple's web push refuses a push_contact at localhost" if settings.push_contact.endswith("@localhost") else ""
+    return f"{', '.join(sorted(senders))} (not reached from here){doubt}"
 
 
 async def _ice(settings: Settings) -> str:

@@ -184,6 +184,10 @@ class Page:
         """Take the network from the page, or give it back: the browser tells the page so."""
         raise NotImplementedError("only Chromium can")
 
+    async def deliver_push(self, data: str) -> None:
+        """Hand a push to the page's service worker, as the browser does with one that it has decrypted."""
+        raise NotImplementedError("only Chromium can")
+
     async def until(self, condition: str, what: str, timeout: float = 20.0) -> Any:
         """Wait until a JavaScript expression is true; looks again whenever the page may have changed."""
         result = await self.js(
@@ -297,6 +301,24 @@ class _ChromiumPage(Page):
     async def offline(self, offline: bool) -> None:
         await self._page.context.set_offline(offline)
 
+    async def deliver_push(self, data: str) -> None:
+        """Hand a push to the page's service worker, as the browser does with one that it has decrypted."""
+        session = await self._page.context.new_cdp_session(self._page)
+        found: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def updated(event: dict[str, Any]) -> None:
+            for registration in event["registrations"]:
+                if not registration["isDeleted"] and not found.done():
+                    found.set_result(registration["registrationId"])
+
+        session.on("ServiceWorker.workerRegistrationUpdated", updated)
+        await session.send("ServiceWorker.enable")
+        async with asyncio.timeout(10):
+            registration = await found
+        origin = await self.js("() => location.origin")
+        await session.send("ServiceWorker.deliverPushMessage", {"origin": origin, "registrationId": registration, "data": data})
+        await session.detach()
+
     async def choose_file(self, button: str, path: Path) -> None:
         async with self._page.expect_file_chooser() as dialog:
             await self.click("button", button)
@@ -345,7 +367,7 @@ async def chromium(
         environment: dict[str, str | float | bool] = {**os.environ, "HOME": str(home)}
         browser = await playwright.chromium.launch(executable_path=program, headless=True, args=flags, env=environment)
         context = await browser.new_context(
-            viewport={"width": width, "height": height}, device_scale_factor=scale, permissions=["microphone"]
+            viewport={"width": width, "height": height}, device_scale_factor=scale, permissions=["microphone", "notifications"]
         )
         if preload is not None:
             await context.add_init_script(f"({preload})()")

@@ -8,7 +8,8 @@ import pytest
 
 from tests.browser.browsers import chromium, firefox
 from tests.browser.person import Person
-from tests.browser.service import serve
+from tests.browser.service import Service, serve
+from tests.lying_hub import lying_hub
 from tests.push_services import Authority, mozilla
 
 pytestmark = pytest.mark.browser
@@ -89,3 +90,34 @@ async def test_a_closed_page_is_woken_and_rings_when_it_is_opened(tmp_path: Path
         await first.sees("Cancelled")
         assert len(push.service.got) == 1
         assert first.console == []
+
+
+async def test_a_push_while_the_page_has_lost_the_hub_brings_it_back_and_the_notification_goes_when_it_rings(
+    service: Service,
+) -> None:
+    """Chromium's push service is not to be had here: its worker is handed what the browser would have decrypted."""
+    async with contextlib.AsyncExitStack() as stack:
+        his = await stack.enter_async_context(lying_hub(service.url))
+        first, second = await asyncio.gather(
+            stack.enter_async_context(firefox(service.url)), stack.enter_async_context(chromium(his.url))
+        )
+        alice, bob = Person("Alice", "+4930901820", first, service), Person("Bob", "+442079460018", second, service)
+        await asyncio.gather(alice.register(), bob.register())
+        await alice.bring_contacts("Bob Miller, +44 20 7946 0018")
+        await bob.bring_contacts("Alice Smith, +49 30 901820")
+        await second.until("navigator.serviceWorker.ready.then(() => true)", "the service worker")
+
+        his.swallow()
+        his.cut()
+        await first.click("button", "Call Bob Miller")
+        await first.sees("Calling")
+        await second.deliver_push('{"wake":"call"}')
+        shown = "navigator.serviceWorker.ready.then((r) => r.getNotifications({ tag: 'call' })).then((all) => all.map((n) => n.title + n.body))"
+        assert await second.until(f"{shown}.then((all) => all.length === 1 && all)", "the notification") == [
+            "Somebody is calling you" + "Open KloudTalk to answer."  # nobody and nothing is named
+        ]
+        his.pass_on()
+        await second.sees("is calling you", timeout=40)
+        await second.until(f"{shown}.then((all) => all.length === 0)", "the notification to go")
+        await first.click("button", "Cancel")
+        await second.sees("Missed call")

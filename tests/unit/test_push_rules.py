@@ -71,6 +71,23 @@ def test_addresses_in_place_of_a_name_are_refused_even_where_any_host_may_be_nam
         check_endpoint(f"https://{host}/push", hosts=["*"], allow_private=False)
 
 
+@given(st.text(max_size=60) | st.from_regex(r"https?://[^/]{0,40}/.{0,20}", fullmatch=True), st.booleans())
+def test_whatever_a_client_names_is_taken_or_refused(url, allow_private):
+    try:
+        check_endpoint(url, hosts=["push.example.org", "*.push.example.org"], allow_private=allow_private)
+    except Refused:
+        return
+    host = url.removeprefix("https://").partition("/")[0].partition("?")[0].rsplit(":", 1)[0].rstrip(".").lower()
+    assert host == "push.example.org" or host.endswith(".push.example.org")
+
+
+@given(st.ip_addresses())
+def test_an_address_is_public_only_if_it_is_global(address):
+    if is_public(address):
+        inner = ("is_private", "is_loopback", "is_link_local", "is_multicast", "is_unspecified")
+        assert not any(getattr(address, name) for name in inner)
+
+
 def test_a_push_service_of_the_operators_own_may_be_private_and_is_named():
     check_endpoint("https://push.home.arpa:8443/x", hosts=["push.home.arpa"], allow_private=True)
     with pytest.raises(Refused):
