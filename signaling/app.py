@@ -7,7 +7,7 @@ import hmac
 import ipaddress
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
@@ -131,10 +131,7 @@ class Hub:
         owed = self.owed = OwedErasures(database)
 
         async def on_withdrawn(account: str, purpose: str) -> None:
-            if purpose == Purpose.DEVICE_DETAILS:
-                await details.forget(account)
-            elif purpose == Purpose.PHONEBOOK:
-                await self.erasure.erase_address_book(account)
+            await erasures[Purpose(purpose)](account)
 
         consents = ConsentService(database=database, policy_version=settings.policy_version, on_withdrawn=on_withdrawn)
         contacts = events.contacts = ContactService(
@@ -181,6 +178,17 @@ class Hub:
             locator=Locator(settings.geoip_database),
             consents=lambda account: consents.granted(account, Purpose.DEVICE_DETAILS),
         )
+
+        async def erase_book(account: str) -> None:
+            await self.erasure.erase_address_book(account)
+
+        # what was collected under a consent goes when it is withdrawn: a purpose without an entry here stops the hub from starting
+        erasures: dict[Purpose, Callable[[str], Awaitable[object]]] = {
+            Purpose.PHONEBOOK: erase_book,
+            Purpose.DEVICE_DETAILS: details.forget,
+        }
+        if erasures.keys() != set(Purpose):
+            raise ValueError(f"purposes without an erasure: {sorted(set(Purpose) - erasures.keys())}")
         registrations = RegistrationStore(redis, pepper)
         changes = ContactChangeService(
             database=database, store=registrations, delivery=self.delivery, tokens=self.discovery, events=events, pepper=pepper

@@ -248,8 +248,9 @@ class Events:
         self._later(work(account, discovery_token))
 
     def settings_changed(self, account: str) -> None:
-        """Who may call changed."""
+        """Who may call, or another setting, changed: the account's other devices fetch it."""
         self._invalidate(account)
+        self._tell_account(account, ProfileChanged(account=account))
 
     async def presence_changed(self, account: str) -> None:
         """Who may see online or last seen changed: done when this returns, or as soon as the store answers."""

@@ -17,7 +17,7 @@ class AccountEvents(Protocol):
         """Someone joined: who waits for this number sees the match (P08)."""
 
     def settings_changed(self, account: str) -> None:
-        """``who_can_call`` changed."""
+        """Settings changed; ``who_can_call`` may be among them."""
 
     def sessions_changed(self, devices: Sequence[str]) -> None:
         """What the hub remembers of these devices' sessions is old: they come back and are read anew."""

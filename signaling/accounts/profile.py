@@ -98,8 +98,7 @@ class ProfileService:
                 await connection.execute(update(accounts).where(accounts.c.id == session.account).values(**values))
                 for setting, others in excepted.items():
                     await _except(connection, session.account, setting, others)
-            if body.who_can_call is not UNSET:
-                self._events.settings_changed(session.account)
+            self._events.settings_changed(session.account)
             if body.last_seen is not UNSET or body.online is not UNSET:
                 await self._presence_changed(session.account)
         return await self.get(session)

@@ -8,8 +8,9 @@ from msgspec import Struct
 
 import signaling
 from signaling.gateway.request import Handlers, RestRequest, Session
-from signaling.privacy.consents import ConsentService, purposes
+from signaling.privacy.consents import ConsentService
 from signaling.privacy.objections import ObjectionService
+from signaling.privacy.purposes import purposes
 from signaling.privacy.rights import Rights
 from signaling.wire.messages import SUBPROTOCOL
 from signaling.wire.rest import Account, Interest, Policy, Purpose, ServerInfo

@@ -1,42 +1,16 @@
 """Consents: each yes and each no is on record with its time, the policy version and the very text that was shown (P05, P21)."""
 
-import hashlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from msgspec import UNSET
 from sqlalchemy import insert, select
 
+from signaling.privacy.purposes import text_hash
 from signaling.storage.sql import Database
 from signaling.storage.tables import consents
 from signaling.wire.errors import ErrorCode, Refused
-from signaling.wire.rest import ChangeConsent, Consent, Consents, Purpose, PurposeText
-
-TEXTS: Final[dict[Purpose, str]] = {
-    Purpose.PHONEBOOK: (
-        "KloudTalk may use my phonebook to show which of my contacts use KloudTalk. Names and numbers are encrypted on my device "
-        "before they are uploaded; the server cannot read them. I can withdraw this in the settings at any time, and what was "
-        "uploaded is then deleted at once. Without it I can do everything else."
-    ),
-    Purpose.DEVICE_DETAILS: (
-        "KloudTalk may keep what my devices tell about themselves (model, system, browser, version of the app, operator, language, time "
-        "zone, battery, signal) and the network and region that they connect from, so that I recognise them in my list of devices and "
-        "notice one that is not mine. Only I see it. I can withdraw this in the settings at any time, and it is then deleted at once. "
-        "Without it the list shows names only."
-    ),
-}
-"""What the user is asked, word for word."""
-
-
-def purposes() -> list[PurposeText]:
-    """Every purpose with its text and the text's hash."""
-    return [PurposeText(purpose, text, text_hash(purpose)) for purpose, text in TEXTS.items()]
-
-
-def text_hash(purpose: Purpose) -> str:
-    """Hex SHA-256 of a purpose's text."""
-    return hashlib.sha256(TEXTS[purpose].encode()).hexdigest()
+from signaling.wire.rest import ChangeConsent, Consent, Consents, Purpose
 
 
 class ConsentService:

@@ -369,7 +369,7 @@ class PresenceChanged(Message, frozen=True, tag="presence.changed"):
 
 
 class ProfileChanged(Message, frozen=True, tag="profile.changed"):
-    """A contact's name, about text or picture changed: fetch the profile again."""
+    """A contact's name, about text or picture changed: fetch the profile again. The own account's id: profile or settings changed."""
 
     account: AccountId
 

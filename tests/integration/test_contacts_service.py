@@ -6,8 +6,9 @@ from sqlalchemy import delete, insert
 from signaling.accounts.directory import Directory
 from signaling.contacts.service import ContactService
 from signaling.contacts.store import ContactStore, PersistentStoreError, check_not_persistent
-from signaling.privacy.consents import ConsentService, text_hash
+from signaling.privacy.consents import ConsentService
 from signaling.privacy.owed import OwedErasures, What
+from signaling.privacy.purposes import text_hash
 from signaling.storage.tables import accounts
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.rest import ChangeConsent, ChangeContacts, Entry, Purpose

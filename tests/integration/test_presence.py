@@ -9,7 +9,7 @@ from msgspec import UNSET
 from signaling.client.client import Client
 from signaling.client.rest import ClientError
 from signaling.wire.errors import ErrorCode
-from signaling.wire.messages import Presence, PresenceWatch, Sync
+from signaling.wire.messages import Presence, PresenceWatch, ProfileChanged, Sync
 from signaling.wire.rest import (
     CallHistory,
     ChangeSettings,
@@ -18,6 +18,7 @@ from signaling.wire.rest import (
     OnlineRule,
     OnlineTo,
 )
+from tests.conftest import eventually
 from tests.integration.hub_fixture import RunningHub, register
 from tests.integration.test_client_calls import acquainted
 
@@ -114,6 +115,23 @@ async def test_settings_say_what_is_wrong_with_them_and_lists_are_kept(hub, frie
     with pytest.raises(ClientError) as refused:
         await alice._ask("settings.change", msgspec.Raw(b'{"last_seen":{"to":"friends"}}'), session=True)  # type: ignore[arg-type]
     assert refused.value.code is ErrorCode.INVALID
+
+
+async def test_the_account_s_devices_hear_of_a_setting_and_contacts_do_not(hub, friends):
+    alice, bob, alices, _ = friends
+    heard: dict[str, list[str]] = {"alice": [], "bob": []}
+    for name, client in (("alice", alice), ("bob", bob)):
+
+        async def take(message, name=name, take=client._take) -> None:
+            if isinstance(message, ProfileChanged):
+                heard[name].append(message.account)
+            await take(message)
+
+        client._take = take  # type: ignore[method-assign]
+    await alice.change_settings(ChangeSettings(always_relay=True))
+    await eventually(lambda: heard["alice"] == [alices])
+    await bob.presence_of(alices)
+    assert heard["bob"] == []
 
 
 async def test_too_many_watched_accounts_are_refused(hub, friends):

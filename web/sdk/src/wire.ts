@@ -772,7 +772,7 @@ export interface Profile {
   readonly picture_changed_at?: number;
 }
 
-/** A contact's name, about text or picture changed: fetch the profile again. */
+/** A contact's name, about text or picture changed: fetch the profile again. The own account's id: profile or settings changed. */
 export interface ProfileChanged {
   readonly type: "profile.changed";
   /** account: 128 bits, base64url */

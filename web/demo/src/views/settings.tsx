@@ -41,7 +41,7 @@ export function Settings() {
             onChange={(event) => { const { checked } = event.currentTarget; void hide.run(() => client.changeSettings({ alwaysRelay: checked })); }} />
           <span>Always use a relay for calls</span>
         </label>
-        <p class="soft small">People you talk to cannot see your IP address. Calls may sound a little later. It holds from the next call on.</p>
+        <p class="soft small">People you talk to cannot see your IP address. Calls may sound a little later. It holds for all your devices, from the next call on.</p>
         <Failure error={hide.error} />
         <PushSwitch />
         <ConsentSwitch purpose="phonebook" label="Use my phonebook to find people" note="Taking this back deletes your contacts from the server and from this device at once." />
