@@ -19,6 +19,7 @@ from sqlalchemy import insert
 from bench.processes import family, running
 from signaling.client.keys import DeviceKeys, certify_first
 from signaling.contacts.store import ContactStore
+from signaling.settings import Settings
 from signaling.storage.migrate import migrate
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, consents, devices
@@ -73,7 +74,7 @@ async def seed(folder: Path, count: int) -> list[Account]:
                 "email": f"user{number}@bench.example",
                 "identity_key": certificate.identity_key,
                 "discovery_token": one.discovery,
-                "policy_version": "2024-1",
+                "policy_version": Settings().policy_version,
                 "who_can_call": "contacts",
                 "created_at": now,
             }
@@ -93,7 +94,7 @@ async def seed(folder: Path, count: int) -> list[Account]:
                 "account": account,
                 "purpose": "phonebook",
                 "granted": True,
-                "policy_version": "2024-1",
+                "policy_version": Settings().policy_version,
                 "text_sha256": "0" * 64,
                 "at": now,
             }

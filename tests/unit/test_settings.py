@@ -39,8 +39,8 @@ def test_the_policy_in_the_package_is_that_of_the_default_version():
 
 def test_a_policy_of_another_version_is_refused(tmp_path):
     file = tmp_path / "policy.md"
-    file.write_text("# Ours\n\nVersion 2024-10\n\nIt replaces Version 2024-1.\n")
-    assert policy_text("2024-10", file).startswith("# Ours")
-    for version, where in (("2024-1", file), ("2024-10", None), ("", file)):
+    file.write_text("# Ours\n\nVersion 2026-10\n\nIt replaces Version 2026-1.\n")
+    assert policy_text("2026-10", file).startswith("# Ours")
+    for version, where in (("2026-1", file), ("2026-10", None), ("", file)):
         with pytest.raises(ValueError, match="belong together"):
             policy_text(version, where)
