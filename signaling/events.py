@@ -243,6 +243,7 @@ class Events:
         self._invalidate(account)
         # on the other hubs, too, its sockets close and what is remembered of its sessions goes; a client that comes back hears why
         self._frozen(devices, restricted=restricted)
+        self.presence_rules_changed(account)
         self._surely(lambda: self.cluster.surely(Restricted(account, list(devices), restricted)))
         work = self.contacts.left if restricted else self.contacts.joined
         self._later(work(account, discovery_token))

@@ -53,12 +53,14 @@ class Directory:
         )
 
     async def tokens_of(self, ids: Iterable[str]) -> dict[str, str]:
-        """Discovery tokens by account, of those accounts that exist."""
+        """Discovery tokens by account, of those accounts that exist; frozen ones are left out."""
         wanted = list(ids)
         found: dict[str, str] = {}
         async with self._database.begin() as connection:
             for start in range(0, len(wanted), 500):
-                query = select(accounts.c.id, accounts.c.discovery_token).where(accounts.c.id.in_(wanted[start : start + 500]))
+                query = select(accounts.c.id, accounts.c.discovery_token).where(
+                    accounts.c.id.in_(wanted[start : start + 500]), accounts.c.restricted_at.is_(None)
+                )
                 found.update({row.id: row.discovery_token for row in await connection.execute(query)})
         return found
 

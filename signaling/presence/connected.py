@@ -161,7 +161,7 @@ class Connected:
 
     async def _seen(self, accounts: Collection[str], at: float) -> None:
         """Record that accounts were seen, of those who allow it."""
-        allowed = await self._relations.recording(accounts)
+        allowed = await self._relations.recording(accounts, now=True)
         if not allowed:
             return
         await self._store.record(dict.fromkeys(allowed, minute(at)))

@@ -39,7 +39,7 @@ class Relations:
         self._contacts = contacts
 
     async def sights(self, account: str, others: Collection[str]) -> dict[str, tuple[Sight, Sight]]:
-        """For each of the others: (what ``account`` may see of it, what it may see of ``account``). Who does not exist sees and shows nothing."""
+        """For each of the others: (what ``account`` may see of it, what it may see of ``account``). Who does not exist, or is frozen, sees and shows nothing."""
         found = dict.fromkeys(others, (Sight.NOTHING, Sight.NOTHING))
         facts, marks = await self._read(account, [other for other in others if other != account])
         own = facts.pop(account, None)
@@ -73,7 +73,8 @@ class Relations:
         a, e, b = accounts.c, presence_exceptions.c, blocks.c
         # not one transaction: a change in between is told after it was committed, and then all of it is read again
         for chunk in _chunks([account, *others]):
-            query = select(a.id, a.discovery_token, a.last_seen_to, a.online_to).where(a.id.in_(chunk))
+            query = select(a.id, a.discovery_token, a.last_seen_to, a.online_to)
+            query = query.where(a.id.in_(chunk), a.restricted_at.is_(None))
             for row in await self._database.fetch(query):
                 facts[row.id] = row.discovery_token, LastSeenTo(row.last_seen_to), OnlineTo(row.online_to)
         # all of one account's marks: they are bounded, or few
@@ -83,10 +84,12 @@ class Relations:
         marks |= {("block", row.account, row.blocked) for row in await self._database.fetch(blocked)}
         return facts, marks
 
-    async def recording(self, ids: Iterable[str]) -> frozenset[str]:
-        """Those of the accounts whose last seen may be stored."""
+    async def recording(self, ids: Iterable[str], *, now: bool = False) -> frozenset[str]:
+        """Those of the accounts whose last seen may be stored; with ``now``, those for whom it may be recorded at this moment: not frozen ones."""
         found: set[str] = set()
         for chunk in _chunks(ids):
             query = select(accounts.c.id, accounts.c.last_seen_to).where(accounts.c.id.in_(chunk))
+            if now:
+                query = query.where(accounts.c.restricted_at.is_(None))
             found.update(row.id for row in await self._database.fetch(query) if records_last_seen(LastSeenTo(row.last_seen_to)))
         return frozenset(found)

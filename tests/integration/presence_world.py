@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
@@ -112,7 +113,7 @@ class PresenceWorld:
         for name in names:
             self.books.has.setdefault(name, set()).update(set(names) - {name})
 
-    async def set(self, name: str, *, excepted: dict[str, list[str]] | None = None, **values: str) -> None:
+    async def set(self, name: str, *, excepted: dict[str, list[str]] | None = None, **values: Any) -> None:
         """Change settings in SQL, and tell the first hub, as the settings' service does."""
         async with self.database.begin() as connection:
             if values:

@@ -265,6 +265,22 @@ async def test_a_deleted_account_leaves_no_key_and_is_told_as_unknown(two: Prese
     assert await redis.keys(f"*{ANN}*") == []
 
 
+async def test_a_frozen_account_is_not_seen_nothing_is_recorded_and_nothing_lost(two: PresenceWorld, clock, redis):
+    one, other = two.hubs
+    await one.attach(ANN, A1)
+    await other.watch(BEN, B1, ANN)
+    kept = await redis.zrange(f"last_seen:{{{ANN}}}", 0, -1)
+    clock.advance(600)
+    await two.set(ANN, restricted_at=1)
+    assert other.shows(B1, ANN) == (UNSET, UNSET)
+    await one.detach(ANN, A1)
+    assert await other.service.get(session(BEN, B1), ANN) == Presence(ANN)
+    assert await one.service.sweep() == 0
+    assert await redis.zrange(f"last_seen:{{{ANN}}}", 0, -1) == kept
+    await two.set(ANN, restricted_at=None)
+    assert other.shows(B1, ANN) == (False, NOON)
+
+
 async def test_the_sweep_deletes_what_a_hub_that_died_could_not(two: PresenceWorld, redis):
     one, _ = two.hubs
     await two.set(ANN, last_seen_to="nobody")

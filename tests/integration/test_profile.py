@@ -61,7 +61,13 @@ async def test_contacts_see_name_about_and_picture_and_strangers_nothing(hub, fr
     assert (own.name, own.about) == ("Alice Liddell", "In Wonderland")
     own = await alice.set_picture(red_square())
     (seen,) = await bob.profiles_of(own.account)
-    assert seen == Profile(own.account, "Alice Liddell", "In Wonderland", own.about_changed_at, own.picture_changed_at)
+    assert seen == Profile(
+        account=own.account,
+        name="Alice Liddell",
+        about="In Wonderland",
+        about_changed_at=own.about_changed_at,
+        picture_changed_at=own.picture_changed_at,
+    )
     picture = await bob.picture_of(own.account)
     assert b"my address" not in picture
     with Image.open(io.BytesIO(picture)) as opened:
