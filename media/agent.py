@@ -169,7 +169,7 @@ class IceAgent(Connection):
         self._start()
 
     def _start(self) -> None:
-        # not before there is somebody: `connect` looks every 20 ms for something to do. Until then aioice keeps the checks that came
+        # not before there is somebody: `connect` fails when there is no check to answer. Those that came before, aioice has kept
         if self._connecting is None and self.remote is not None and self._met and not self.closed:
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
 
@@ -240,6 +240,10 @@ class IceAgent(Connection):
             self.check_complete(pair)
             return
         await super().check_start(pair)
+
+    def _check_periodic(self) -> bool:
+        """Nothing is looked for every 20 ms, for as long as a client likes: each of our checks is the answer to one of the client's."""
+        return False
 
     def check_complete(self, pair: CandidatePair) -> None:
         """A check ended: who answered is verified, and what was nominated is used."""

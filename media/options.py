@@ -26,9 +26,9 @@ class RelayOptions:
 
 def parse_address(text: str) -> tuple[str, str]:
     """``IP`` or ``IP=PUBLIC`` as two addresses in canonical form. Raises ``ValueError``."""
-    listening, _, public = text.partition("=")
+    listening, mapped, public = text.partition("=")
     one = ipaddress.ip_address(listening)
-    other = ipaddress.ip_address(public) if public else one
+    other = ipaddress.ip_address(public) if mapped else one
     if one.version != other.version:
         raise ValueError("an IPv4 address cannot stand for an IPv6 address")
     if other.is_unspecified or other.is_multicast:
@@ -39,6 +39,8 @@ def parse_address(text: str) -> tuple[str, str]:
 def parse_ports(text: str) -> tuple[int, int]:
     """``PORT`` or ``FIRST-LAST``; ``0`` for any free port. Raises ``ValueError``."""
     first, _, last = text.partition("-")
+    if not (first.isdigit() and (last or first).isdigit()):
+        raise ValueError("ports are numbers: PORT or FIRST-LAST")
     ports = int(first), int(last or first)
     if not 0 <= ports[0] <= ports[1] <= 65535:
         raise ValueError("ports are 1 to 65535, the first before the last")

@@ -100,6 +100,17 @@ async def test_a_relay_that_is_ended_says_so_and_carries_its_calls_until_they_ha
                 await device.close()
 
 
+@pytest.mark.parametrize("plane", ["python", "auto"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_it_relays(plane, host, process, directory):
+    async with process(KLOUDTALK_RELAY_PLANE=plane, KLOUDTALK_RELAY_ADDRESSES=host):
+        (relay,) = await relays(directory, 1)
+        one, other = await connected(directory, relay, "pair")
+        await passes(one, other)
+        await passes(other, one)
+        await asyncio.gather(one.close(), other.close())
+
+
 async def test_with_no_other_relay_it_ends_at_once(process, directory):
     async with process() as running:
         (relay,) = await relays(directory, 1)
