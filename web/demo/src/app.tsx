@@ -9,7 +9,9 @@ import { History } from "./views/history";
 import { AddDevice, ClaimLink } from "./views/link";
 import { PolicyChanged, PolicyView } from "./views/policy";
 import { Register } from "./views/register";
+import { Frozen, News } from "./views/rights";
 import { Settings } from "./views/settings";
+import { Support } from "./views/support";
 import { Welcome } from "./views/welcome";
 
 function useRoute(): string[] {
@@ -51,6 +53,7 @@ export function App({ client }: { client: KloudTalkClient }) {
         </header>
         <main id="main" tabIndex={-1}>
           <Warnings />
+          {ready ? <><Frozen /><News /></> : null}
           {ready ? <Inside /> : <Outside />}
         </main>
       </div>
@@ -81,7 +84,7 @@ function Inside() {
   if (view === "calls") return <History />;
   if (view === "policy") return <PolicyView back="#/settings" />;
   if (view === "contacts" && detail === "import") return <ImportContacts />;
-  if (view === "settings") return detail === "add-device" ? <AddDevice /> : <Settings />;
+  if (view === "settings") return detail === "add-device" ? <AddDevice /> : detail === "support" ? <Support /> : <Settings />;
   return <Contacts />;
 }
 

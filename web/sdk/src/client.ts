@@ -13,6 +13,7 @@ import { Pushes } from "./push.js";
 import { Registering } from "./registration.js";
 import { RestClient } from "./rest.js";
 import { Security } from "./security.js";
+import { Services } from "./services.js";
 import { Socket } from "./socket.js";
 import { INITIAL, type ClientState, type Consent, type DeviceInfo, type HistoryPage, type Objection, type ParsedPhonebook, type PhonebookEntry, type Purpose, type SettingsChange, type UploadResult, type AccountState } from "./state.js";
 import { Storage, type StoredDevice } from "./storage.js";
@@ -37,6 +38,8 @@ export class KloudTalkClient extends EventTarget {
   readonly #registering: Registering;
   readonly #links: Links;
   readonly #contacts: Contacts;
+  /** Support, announcements, plans. */
+  readonly services: Services;
   readonly #profiles: Profiles;
   readonly #deviceInfo: DeviceInfo;
   readonly #calls: Calls;
@@ -57,6 +60,7 @@ export class KloudTalkClient extends EventTarget {
     this.#core.security = new Security(storage, platform.now, (notice) => { this.#core.notify(notice); });
     this.#registering = new Registering(this.#core);
     this.#links = new Links(this.#core);
+    this.services = new Services(this.#core);
     this.#profiles = new Profiles(this.#core);
     this.#contacts = new Contacts(this.#core, this.#profiles);
     this.#calls = new Calls(this.#core, this.#contacts);
@@ -281,7 +285,7 @@ export class KloudTalkClient extends EventTarget {
       const contact = this.#contacts.byAccount(record.peer);
       return {
         call: record.call, peer: record.peer, name: contact?.name ?? null, phone: contact?.phone ?? null, outgoing: record.outgoing, reason: record.reason,
-        startedAt: record.started_at, endedAt: record.ended_at, connectedAt: record.connected_at ?? null,
+        startedAt: record.started_at, endedAt: record.ended_at, connectedAt: record.connected_at ?? null, business: record.business ?? false,
       };
     });
     const page = { calls, next: answer.next ?? null };
@@ -350,6 +354,7 @@ export class KloudTalkClient extends EventTarget {
       ...(settings.lastSeen === undefined ? {} : { last_seen: settings.lastSeen }),
       ...(settings.online === undefined ? {} : { online: settings.online }),
       ...(settings.alwaysRelay === undefined ? {} : { always_relay: settings.alwaysRelay }),
+      ...(settings.business === undefined ? {} : { business: settings.business }),
     };
     await this.#know(accountState(await this.#core.ask<wire.Account>("PATCH", "/v1/settings", body)));
   }
@@ -370,6 +375,11 @@ export class KloudTalkClient extends EventTarget {
   }
   reconnect(): void {
     this.#core.socket?.retryNow();
+  }
+
+  /** Asks for the account anew: one that is frozen has no connection that would tell. */
+  async refreshAccount(): Promise<void> {
+    this.#core.set({ account: accountState(await this.#core.ask<wire.Account>("GET", "/v1/account")) });
   }
 
   // --- rights -----------------------------------------------------------------------------------------------------------------------

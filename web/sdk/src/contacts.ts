@@ -45,7 +45,7 @@ export class Contacts {
       return {
         ...entry, pinned: pin !== undefined, verified: pin?.verified ?? false, identityChanged: pin?.changedTo != null,
         blocked: entry.account !== null && blocks.has(entry.account), online: seen?.online ?? null, lastSeenAt: seen?.last_seen ?? null,
-        ownName: profile?.name ?? null, about: profile?.about ?? null, aboutChangedAt: profile?.about_changed_at ?? null,
+        business: profile?.business ?? false, ownName: profile?.name ?? null, about: profile?.about ?? null, aboutChangedAt: profile?.about_changed_at ?? null,
         pictureChangedAt: profile?.picture_changed_at ?? null,
       };
     });

@@ -9,4 +9,6 @@ export { open, seal, SealError, type Content, type Route } from "./sealing.js";
 export type { Network, NetworkEvents } from "./network.js";
 export type { Platform } from "./platform.js";
 export type * from "./state.js";
+export { ATTACHMENT_TYPES, Services, type ChosenFile } from "./services.js";
+export type { Announcement, Order, Plan, Ticket } from "./wire.js";
 export type { ErrorCode, Reason, DeviceCertificate, CertificateLink } from "./wire.js";

@@ -44,6 +44,8 @@ export interface AccountState {
   readonly alwaysRelay: boolean;
   /** Since when the account is frozen; null: it is not. */
   readonly restrictedAt: number | null;
+  /** A business: who deals with it sees that. */
+  readonly business: boolean;
   /** Of the number (ISO 3166-1 alpha-2). */
   readonly country: string | null;
   /** What contacts see, as far as it was given. */
@@ -55,6 +57,7 @@ export interface SettingsChange {
   readonly lastSeen?: { readonly to: LastSeenTo; readonly excepted?: readonly string[] };
   readonly online?: { readonly to: OnlineTo; readonly excepted?: readonly string[] };
   readonly alwaysRelay?: boolean;
+  readonly business?: boolean;
 }
 export interface Objection {
   readonly interest: "announcements" | "statistics";
@@ -79,7 +82,7 @@ export type Purpose = PurposeText["purpose"];
 export interface Consent { readonly purpose: Purpose; readonly granted: boolean; readonly at: number | null; readonly policyVersion: string | null }
 export interface Contact {
   readonly token: string; readonly name: string; readonly phone: string; readonly account: string | null;
-  readonly pinned: boolean; readonly verified: boolean; readonly identityChanged: boolean; readonly blocked: boolean;
+  readonly pinned: boolean; readonly verified: boolean; readonly identityChanged: boolean; readonly blocked: boolean; readonly business: boolean;
   /** Connected now; null when it is hidden or not known. */
   readonly online: boolean | null;
   /** When last connected, a whole minute; null when it is hidden or not known, and while `online`. */
@@ -123,6 +126,8 @@ export interface CallState {
 export interface CallRecord {
   readonly call: string; readonly peer: string; readonly name: string | null; readonly phone: string | null; readonly outgoing: boolean;
   readonly reason: EndReason; readonly startedAt: number; readonly endedAt: number; readonly connectedAt: number | null;
+  /** The other side is a business. */
+  readonly business: boolean;
 }
 export interface HistoryPage { readonly calls: readonly CallRecord[]; readonly next: string | null }
 export type NoticeKind =

@@ -110,6 +110,7 @@ function Stage({ call, name, onAnswer }: { call: CallState; name: string; onAnsw
         <h1 ref={heading} tabIndex={-1} class="wrap">{name}</h1>
         {call.peer.name !== null && call.peer.phone !== null ? <p class="soft">{call.peer.phone}</p> : null}
         <Status call={call} />
+        {state.contacts.some((contact) => contact.account === call.peer.account && contact.business) ? <span class="badge">Business</span> : null}
         {call.peer.verified ? <span class="badge"><Icon name="shield" />Verified</span> : null}
       </div>
       {call.notices.length > 0 ? (

@@ -84,6 +84,7 @@ function Row({ contact, call }: { contact: Contact; call: (() => void) | null })
           <span class="soft small">{presence(contact) ?? contact.phone}</span>
         </span>
       </button>
+      {contact.business ? <span class="badge">Business</span> : null}
       {contact.verified ? <span class="badge"><Icon name="shield" />Verified</span> : null}
       {contact.identityChanged ? <span class="badge bad">New keys</span> : null}
       {contact.blocked ? <span class="badge bad">Blocked</span> : null}

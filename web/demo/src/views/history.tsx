@@ -47,7 +47,7 @@ function Line({ record, call }: { record: CallRecord; call: () => void }) {
     <li>
       <span class={missed ? "missed" : "soft"}><Icon name={record.outgoing ? "out" : "in"} /><span class="visually-hidden">{record.outgoing ? "Outgoing" : "Incoming"}</span></span>
       <div class="grow">
-        <strong>{name}</strong>
+        <strong>{name}{record.business ? <> <span class="badge">Business</span></> : null}</strong>
         <span class={missed ? "missed small" : "soft small"}>{REASONS[record.reason](record)} · <time dateTime={new Date(record.startedAt).toISOString()}>{day(record.startedAt)}</time></span>
       </div>
       <Confirmed label={<Icon name="trash" />} name={`Delete the call with ${name}`} question={`Delete this call with ${name} from your history?`} yes="Delete call" action={() => client.forgetCall(record.call)} />

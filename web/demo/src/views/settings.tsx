@@ -5,8 +5,10 @@ import { Confirmed, day, Failure, Field, Modal, Title, useAction, useTalk } from
 import { PushSwitch } from "./push";
 import { ConsentSwitch } from "./consents";
 import { Looks } from "./looks";
+import { PlanSettings } from "./plan";
 import { PresenceSettings } from "./presence";
 import { ProfileSettings } from "./profile";
+import { Rights } from "./rights";
 
 const WHO: { value: AccountState["whoCanCall"]; label: string }[] = [
   { value: "everyone", label: "Everyone who has my number" },
@@ -54,6 +56,12 @@ export function Settings() {
       <Looks />
       <Devices />
       <Blocked />
+      <PlanSettings />
+      <Rights />
+      <section class="card stack" aria-labelledby="help">
+        <h2 id="help">Help</h2>
+        <p><a class="button" href="#/settings/support">Ask support</a></p>
+      </section>
       <section class="card stack" aria-labelledby="leave">
         <h2 id="leave">Leave</h2>
         <div class="row">
