@@ -85,7 +85,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         tuple[str, ...],
         Meta(
             description="TURN servers, as `turn:host:3478?transport=udp` or `turns:host:443?transport=tcp`; with several regions, each with "
-            "`REGION=` in front."
+            "`REGION=` in front. `turns:` needs a host name: Firefox takes no address there."
         ),
     ] = ()
     turn_secret: Annotated[

@@ -31,6 +31,8 @@ Firewall = Literal["open", "no_udp", "tcp443", "dead"]
 
 HUB = "25.0.0.10"
 TURN = "25.0.0.20"
+TURN_NAME = "turn.lab.test"
+"""A name for it: Firefox refuses ``turns:`` with an address (it can check a certificate for a name only)."""
 PUBLIC: dict[Home, str] = {"alice": "25.0.0.11", "bob": "25.0.0.12"}
 """What the world sees of each home."""
 SECOND = "25.0.0.13"
@@ -163,6 +165,9 @@ class Lab:
                 raise LabError(f"the network tests need Debian's {package}: apt-get install {package}")
         for name in ("core", "server", "nat-alice", "nat-bob", "nat-second", "alice", "bob"):
             self._ip(None, "netns", "add", self.namespace(name))
+            hosts = self._files(name) / "hosts"  # `ip netns exec` puts it over /etc/hosts
+            hosts.parent.mkdir(parents=True)
+            hosts.write_text(f"127.0.0.1 localhost\n{TURN} {TURN_NAME}\n")
             self._ip(name, "link", "set", "lo", "up")
             self._sysctl(name, "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
         self._ip("core", "link", "add", "core", "type", "bridge")
@@ -207,6 +212,10 @@ class Lab:
                 time.sleep(0.05)
         for name in mine:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
+            shutil.rmtree(Path("/etc/netns") / name, ignore_errors=True)
+
+    def _files(self, name: str) -> Path:
+        return Path("/etc/netns") / self.namespace(name)
 
     def _address(self, home: Home, network: str) -> None:
         self._ip(home, "address", "add", f"{_INSIDE[network]}.2/24", "dev", "lan")

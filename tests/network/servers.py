@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import datetime
-import ipaddress
 import os
 import shutil
 import socket
@@ -20,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.browser.namespace import command
 from tests.browser.service import Service, serve
-from tests.network.lab import HUB, TURN, Lab
+from tests.network.lab import HUB, TURN, TURN_NAME, Lab
 from turn_config.coturn import coturn_configuration
 
 SECRET: Final = "lab" * 14
@@ -52,9 +51,7 @@ def make_authority(folder: Path) -> Authority:
 
     ca = build(ca_name, ca_key.public_key()).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "turn")])
-    leaf = build(name, key.public_key()).add_extension(
-        x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(TURN))]), critical=False
-    )
+    leaf = build(name, key.public_key()).add_extension(x509.SubjectAlternativeName([x509.DNSName(TURN_NAME)]), critical=False)
     made = Authority(folder / "authority.pem", folder / "turn.pem", folder / "turn.key")
     made.authority.write_bytes(ca.sign(ca_key, hashes.SHA256()).public_bytes(Encoding.PEM))
     made.certificate.write_bytes(leaf.sign(ca_key, hashes.SHA256()).public_bytes(Encoding.PEM))
@@ -121,7 +118,7 @@ async def service(lab: Lab, folder: Path, *, turn: bool, relay: bool) -> AsyncIt
     more: dict[str, str] = {}
     if turn:
         more["KLOUDTALK_STUN_URLS"] = f"stun:{TURN}:3478"
-        urls = (f"turn:{TURN}:3478?transport=udp", f"turn:{TURN}:3478?transport=tcp", f"turns:{TURN}:443?transport=tcp")
+        urls = (f"turn:{TURN}:3478?transport=udp", f"turn:{TURN}:3478?transport=tcp", f"turns:{TURN_NAME}:443?transport=tcp")
         more["KLOUDTALK_TURN_URLS"] = ",".join(urls)
         more["KLOUDTALK_TURN_SECRET"] = SECRET
     async with serve(

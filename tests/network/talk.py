@@ -10,7 +10,7 @@ from typing import Any
 from tests.browser.browsers import BROWSERS, Page, Place
 from tests.browser.person import Person
 from tests.browser.service import Service
-from tests.network.lab import HUB, TURN, Home, Lab
+from tests.network.lab import HUB, TURN, TURN_NAME, Home, Lab
 from tests.network.servers import ORIGIN, RELAY_PORTS, Authority
 
 # Runs before the page's own scripts: keeps every connection that the page makes, and when something was clicked or first heard.
@@ -173,7 +173,7 @@ async def people(
     async with contextlib.AsyncExitStack() as stack:
 
         async def come(number: int, name: str, home: Home, browser: str) -> Talker:
-            place = Place(lab.namespace(home), ORIGIN, (HUB, TURN), authority.authority)
+            place = Place(lab.namespace(home), ORIGIN, (HUB, TURN, TURN_NAME), authority.authority)
             page: Page = await stack.enter_async_context(BROWSERS[browser](ORIGIN, place=place, preload=PRELOAD))
             talker = Talker(name, f"+49309018{number:02d}", page, service)
             talker.home = home

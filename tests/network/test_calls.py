@@ -109,3 +109,30 @@ async def test_who_hides_is_not_seen_and_who_relays_cannot_listen(tmp_path: Path
                     assert tone_in((payload[:-tag] for payload in media), hz) < 0.2
     for line in running.log:
         assert not any(address in line for address in (*PUBLIC.values(), SECOND)), line
+
+
+async def test_a_bad_line_is_still_understood(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with world(tmp_path, "chromium", "firefox") as (network, _, alice, bob):
+        network.impair("alice", delay=0.02, jitter=0.06, loss=0.1)  # each way, for everything: the hub is reached over it too
+        await asyncio.gather(alice.ready(), bob.ready())
+        outcome = await call(alice, bob)
+        assert outcome.connected
+        await asyncio.gather(alice.page.hears(FIREFOX_HZ), bob.page.hears(CHROMIUM_HZ))
+        before = await asyncio.gather(alice.stats(), bob.stats())
+        await asyncio.gather(*(one.page.until("(await lab.stats()).samples > 400000", "8 s of sound") for one in (alice, bob)))
+        after = await asyncio.gather(alice.stats(), bob.stats())
+        for one, then, now in zip((alice, bob), before, after, strict=True):
+            # the browser's own count of what it had to make up
+            made_up = (now["concealed"] - then["concealed"]) / max(1, now["samples"] - then["samples"])
+            lost = (now["lost"] - then["lost"]) / max(1, now["packets"] - then["packets"] + now["lost"] - then["lost"])
+            with capsys.disabled():
+                print(
+                    f"\n{one.name} in {one.page.name}: {100 * lost:.1f} % lost, {100 * made_up:.1f} % of the sound made up for it"
+                )
+            assert 0.03 < lost < 0.25
+            assert made_up < 0.35
+            sdp: str = await one.page.js("() => lab.connections.at(-1).currentRemoteDescription.sdp")
+            assert "useinbandfec=1" in sdp
+            assert "usedtx=1" in sdp
+        await asyncio.gather(alice.page.hears(FIREFOX_HZ), bob.page.hears(CHROMIUM_HZ))
+        await end(alice, bob)
