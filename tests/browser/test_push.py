@@ -9,6 +9,7 @@ import pytest
 from tests.browser.browsers import chromium, firefox
 from tests.browser.person import Person
 from tests.browser.service import Service, serve
+from tests.conftest import eventually
 from tests.lying_hub import lying_hub
 from tests.push_services import Authority, mozilla
 
@@ -121,3 +122,18 @@ async def test_a_push_while_the_page_has_lost_the_hub_brings_it_back_and_the_not
         await second.until(f"{shown}.then((all) => all.length === 0)", "the notification to go")
         await first.click("button", "Cancel")
         await second.sees("Missed call")
+        await second.close_call()
+        await first.close_call()
+
+        # asleep in the background it has no connection, so that the hub would wake it; awake it rings. (Headless browsers do not put pages to
+        # sleep: the page is told of it as a phone's browser would.)
+        before = his.told.count("hello")
+        await second.js("() => { document.dispatchEvent(new Event('freeze')); return null; }")
+        await eventually(lambda: his.sockets == 0)
+        await first.click("button", "Call Bob Miller")
+        await first.sees("Calling")
+        await second.js("() => { document.dispatchEvent(new Event('resume')); return null; }")
+        await second.sees("is calling you")
+        assert his.told.count("hello") == before + 1
+        await first.sees("Ringing")
+        await first.click("button", "Cancel")

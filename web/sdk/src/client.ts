@@ -417,6 +417,7 @@ export class KloudTalkClient extends EventTarget {
       },
       lost: () => { this.#core.socket?.probe(); },
       shown: () => { this.#core.socket?.retryNow(); },
+      asleep: () => { this.#core.socket?.sleep(); },
     });
     this.addEventListener("change", () => {
       const { call } = this.state;

@@ -7,6 +7,8 @@ export interface NetworkEvents {
   lost(): void;
   /** The page was out of sight or asleep, and is not any more. */
   shown(): void;
+  /** The page is put to sleep: no code of it runs until `shown`, though the browser would keep its connections open. */
+  asleep(): void;
 }
 
 export interface Network {
@@ -33,6 +35,7 @@ export function browserNetwork(scope: typeof globalThis = globalThis): Network {
       on(target, "online", () => { events.returned(); });
       on(target, "offline", () => { events.lost(); });
       on(target, "pageshow", () => { events.shown(); });
+      on(document, "freeze", () => { events.asleep(); }); // Page Lifecycle (WICG)
       on(document, "resume", () => { events.shown(); });
       on(document, "visibilitychange", () => { if (document?.visibilityState === "visible") events.shown(); });
       const connection = navigator?.connection;

@@ -141,6 +141,15 @@ export class Socket {
     this.connect();
   }
 
+  /** The page is put to sleep: without a connection the hub knows that this device has to be woken. `retryNow` ends it. */
+  sleep(): void {
+    if (this.#closed || this.#inCall) return;
+    if (this.#retry !== null) this.#platform.clearTimeout(this.#retry);
+    this.#retry = null;
+    this.#detach();
+    this.#events.connection({ status: "offline", retryAt: null, cause: null });
+  }
+
   /** Asks the hub whether it is there; a connection without an answer is replaced. */
   probe(patience = PING_TIMEOUT): void {
     const ws = this.#ws;

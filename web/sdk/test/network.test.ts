@@ -9,7 +9,7 @@ function browser() {
   Object.assign(scope, { navigator: { onLine: true, connection }, document });
   const seen: string[] = [];
   const network = browserNetwork(scope as never);
-  const stop = network.watch({ returned: () => seen.push("returned"), lost: () => seen.push("lost"), shown: () => seen.push("shown") });
+  const stop = network.watch({ returned: () => seen.push("returned"), lost: () => seen.push("lost"), shown: () => seen.push("shown"), asleep: () => seen.push("asleep") });
   return { scope, connection, document, seen, network, stop };
 }
 
@@ -24,6 +24,13 @@ test("tells when the network goes and comes, and when the page is seen again", (
   expect(seen).toEqual(["lost", "returned", "shown"]);
   (scope["navigator"] as { onLine: boolean }).onLine = false;
   expect(network.online).toBe(false);
+});
+
+test("a page that is put to sleep and woken", () => {
+  const { document, seen } = browser();
+  document.dispatchEvent(new Event("freeze"));
+  document.dispatchEvent(new Event("resume"));
+  expect(seen).toEqual(["asleep", "shown"]);
 });
 
 test("another kind of network is a new one, another speed is not", () => {
@@ -43,6 +50,6 @@ test("nothing is told after the end, and outside of a browser there is always a 
   scope.dispatchEvent(new Event("online"));
   expect(seen).toEqual([]);
   const none = browserNetwork({} as never);
-  none.watch({ returned: () => undefined, lost: () => undefined, shown: () => undefined })();
+  none.watch({ returned: () => undefined, lost: () => undefined, shown: () => undefined, asleep: () => undefined })();
   expect(none.online).toBe(true);
 });

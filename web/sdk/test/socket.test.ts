@@ -191,3 +191,21 @@ test("a connection that breaks again and again is tried less and less often, unt
   }
   expect(waits).toEqual([187.5, 375, 750, 187.5, 375]);
 });
+
+test("a page that is put to sleep has no connection, so that it is woken, and comes back when it is", async () => {
+  const { socket, seen } = make();
+  socket.connect();
+  await turn();
+  Wire.all[0]!.say(SYNC);
+  socket.inCall = true;
+  socket.sleep(); // not in a call: browsers do not put a page to sleep then, and nobody may be cut off
+  expect(Wire.all[0]!.readyState).toBe(1);
+  socket.inCall = false;
+  socket.sleep();
+  expect(Wire.all[0]!.readyState).toBe(3);
+  expect(seen.at(-1)).toBe("offline");
+  socket.retryNow();
+  await turn();
+  Wire.all[1]!.say(SYNC);
+  expect(seen.slice(-3)).toEqual(["connecting", "online", "sync"]);
+});
