@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from signaling.app import Hub, redis_client
 from signaling.client.client import Client
@@ -42,6 +44,8 @@ class RunningHub:
     url: str
     codes: dict[str, str]
     hub: Hub
+    stores: tuple[str, str]
+    """URLs of its Redis, and of the one for address books."""
 
 
 @pytest.fixture
@@ -72,9 +76,33 @@ async def hub(_valkeys, redis, book_redis, tmp_path: Path) -> AsyncIterator[Runn
         stack.push_async_callback(running.close)
         await running.start()
         runner = await serve(running.application(), lambda runner: web.TCPSite(runner, "127.0.0.1", 0))
-        yield RunningHub(f"http://127.0.0.1:{runner.addresses[0][1]}", delivery.codes, running)
+        stores = _valkeys[0].url, _valkeys[1].url
+        yield RunningHub(f"http://127.0.0.1:{runner.addresses[0][1]}", delivery.codes, running, stores)
         async with asyncio.timeout(5):
             await running.sockets.close()
+
+
+@asynccontextmanager
+async def beside(hub: RunningHub, **changes: Any) -> AsyncIterator[RunningHub]:
+    """One more hub on the stores of another, with changed settings if given."""
+    running = Hub(
+        replace(hub.hub.settings, **changes),
+        database=Database(str(hub.hub.database.engine.url)),
+        redis=redis_client(hub.stores[0]),
+        book_redis=redis_client(hub.stores[1]),
+        delivery=hub.hub.delivery,
+    )
+    running.rest.limiter = AddressLimiter(size=100_000, rate=100_000)
+    await running.start()
+    runner = web.AppRunner(running.application(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield RunningHub(f"http://127.0.0.1:{runner.addresses[0][1]}", hub.codes, running, hub.stores)
+    finally:
+        await running.sockets.close()
+        await runner.cleanup()
+        await running.close()
 
 
 async def register(hub: RunningHub, phone: str, *, url: str | None = None) -> Client:

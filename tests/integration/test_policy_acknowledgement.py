@@ -1,23 +1,18 @@
 """A new version of the policy must be acknowledged before the service is used on; calls in progress are not cut (P04)."""
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import pytest
-from aiohttp import web
-from msgspec.structs import replace
 
-from signaling.app import Hub, redis_client
 from signaling.client.client import Client
 from signaling.client.media import ToneTrack
 from signaling.client.rest import ClientError
-from signaling.gateway.rest import AddressLimiter
-from signaling.storage.sql import Database
 from signaling.wire.errors import ErrorCode
 from signaling.wire.messages import Stage
 from signaling.wire.rest import ChangeProfile, Purpose
 from tests.conftest import eventually
-from tests.integration.hub_fixture import RunningHub
+from tests.integration.hub_fixture import RunningHub, beside
 from tests.integration.test_client_calls import acquainted, rung
 
 
@@ -28,33 +23,11 @@ async def code_of(work) -> ErrorCode:
 
 
 @pytest.fixture
-def later(hub: RunningHub, _valkeys, tmp_path):
-    """Starts a hub on the same stores with a newer policy; gives its URL."""
-
-    @asynccontextmanager
-    async def start(port: int = 0):
-        file = tmp_path / "policy.md"
-        file.write_text("# Privacy policy\n\nVersion 2030-1\n\nNew words.\n")
-        another = Hub(
-            replace(hub.hub.settings, policy_version="2030-1", policy_file=file),
-            database=Database(str(hub.hub.database.engine.url)),
-            redis=redis_client(_valkeys[0].url),
-            book_redis=redis_client(_valkeys[1].url),
-            delivery=hub.hub.delivery,
-        )
-        another.rest.limiter = AddressLimiter(size=100_000, rate=100_000)
-        await another.start()
-        runner = web.AppRunner(another.application(), access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await another.sockets.close()
-            await runner.cleanup()
-            await another.close()
-
-    return start
+def later(hub: RunningHub, tmp_path):
+    """Starts a hub on the same stores with a newer policy."""
+    file = tmp_path / "policy.md"
+    file.write_text("# Privacy policy\n\nVersion 2030-1\n\nNew words.\n")
+    return lambda: beside(hub, policy_version="2030-1", policy_file=file)
 
 
 async def test_nothing_is_used_before_the_new_policy_is_acknowledged_and_rights_work_all_the_time(hub, later):
@@ -62,7 +35,7 @@ async def test_nothing_is_used_before_the_new_policy_is_acknowledged_and_rights_
         alice, bob = await acquainted(hub, stack)
         bobs = bob.profile.account
         await alice.close()
-        url = await stack.enter_async_context(later())
+        url = (await stack.enter_async_context(later())).url
         again = await stack.enter_async_context(Client(url, alice.profile))
         await eventually(lambda: again.policy_wanted)
         for use in (
@@ -94,7 +67,7 @@ async def test_a_call_in_progress_goes_on_and_a_new_one_waits(hub, later):
         await incoming.accept(track=ToneTrack(620))
         await asyncio.gather(outgoing.reach(Stage.CONNECTED), incoming.reach(Stage.CONNECTED))
         # the hub is updated: everybody comes back to it, and has not acknowledged what is new
-        url = await stack.enter_async_context(later())
+        url = (await stack.enter_async_context(later())).url
         for client in (alice, bob):
             await client._socket.close()
             client.url = url
@@ -106,3 +79,23 @@ async def test_a_call_in_progress_goes_on_and_a_new_one_waits(hub, later):
         await outgoing.hangup()
         await incoming.reach(Stage.ENDED)
         assert await code_of(alice.call(bob.profile.account, track=ToneTrack(440))) is ErrorCode.POLICY_NOT_ACKNOWLEDGED
+
+
+async def test_one_yes_counts_for_every_device_on_every_hub(hub, later):
+    async with AsyncExitStack() as stack:
+        alice, _ = await acquainted(hub, stack)
+        phone = await stack.enter_async_context(Client(hub.url))
+        linking = asyncio.create_task(phone.claim_link(await alice.open_link(), "a phone"))
+        await alice.approve_link()
+        await linking
+        one, other = await stack.enter_async_context(later()), await stack.enter_async_context(later())
+        await eventually(lambda: other.hub.cluster.nodes.node in one.hub.cluster.nodes.others)  # hubs know each other after a beat
+        for client, newer in ((alice, one), (phone, other)):
+            await client._socket.close()
+            client.url = newer.url
+            client._rest._url = newer.url
+            await client.connect()
+            await eventually(lambda client=client: client.policy_wanted)
+        await alice.acknowledge_policy("2030-1")
+        await eventually(lambda: not phone.policy_wanted)
+        await phone.address_book()

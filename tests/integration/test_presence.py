@@ -19,7 +19,7 @@ from signaling.wire.rest import (
     OnlineTo,
 )
 from tests.conftest import eventually
-from tests.integration.hub_fixture import RunningHub, register
+from tests.integration.hub_fixture import RunningHub, beside, register
 from tests.integration.test_client_calls import acquainted
 
 
@@ -78,6 +78,26 @@ async def test_a_block_and_a_deleted_contact_hide_at_once(hub, friends):
     await alice.sees(bobs, lambda seen: seen.online is True)
     await bob._ask("contacts.delete", session=True)
     await alice.sees(bobs, lambda seen: seen == Presence(bobs))
+
+
+async def test_friends_at_two_hubs_see_each_other_come_and_go(hub, friends):
+    alice, bob, _, bobs = friends
+    await alice.watch(bobs)
+    await alice.sees(bobs, lambda seen: seen.online is True)
+    async with beside(hub) as other:
+        for one in (hub, other):
+            one.hub.presence.connected._grace = 0.0
+        await bob._socket.close()
+        await alice.sees(bobs, lambda seen: seen.online is False)
+        bob.url = other.url
+        await bob.connect()
+        await alice.sees(bobs, lambda seen: seen.online is True)
+        await alice._ask("blocks.add", session=True, account=bobs)
+        assert await bob.presence_of(alice.profile.account) == Presence(alice.profile.account)
+        await alice._ask("blocks.remove", session=True, account=bobs)
+        await alice.sees(bobs, lambda seen: seen.online is True)
+    # the other hub has ended: so has Bob's connection
+    await alice.sees(bobs, lambda seen: seen.online is False)
 
 
 async def test_a_stranger_sees_nothing_of_anybody(hub, friends):
