@@ -7,7 +7,7 @@ import itertools
 from contextlib import AsyncExitStack
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -160,8 +160,15 @@ def stores(_valkeys, tmp_path_factory):
     return _valkeys[0].url, tmp_path_factory.mktemp("leaks")
 
 
-@given(actions=st.lists(ACTIONS, min_size=5, max_size=25))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+# long stories, few of them: most of what can go wrong needs several steps. Without shrinking, which would take minutes
+@given(actions=st.lists(ACTIONS, min_size=45, max_size=60))
+@settings(
+    max_examples=8,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
 def test_no_sequence_of_events_leaks_presence(stores, actions):
     url, folder = stores
     asyncio.run(story(url, folder, actions))
