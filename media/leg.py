@@ -17,6 +17,8 @@ _ICE_CHARS: Final = string.ascii_letters + string.digits
 """RFC 8839's ice-char without + and /, which nobody misses."""
 _UFRAG: Final = 12
 """Characters: 71 bits. A stranger cannot guess one, and without it no message reaches an agent."""
+GRACE: Final = 2.0
+"""Seconds for which a device may still send from where it was before an ICE restart: it learns of the new way a moment after us."""
 _EARLY: Final = 8
 """DTLS handshake messages kept for a device that is not there yet: one flight (RFC 9147, section 5.7)."""
 _PWD: Final = 32
@@ -52,7 +54,9 @@ class Leg:
         self._shared = shared
         self._heard = shared.clock()
         self._agents: list[IceAgent] = []
-        """The one in use, and the one that may follow it."""
+        """Those that were in use until a moment ago, the one in use, and the one that may follow it."""
+        self._selected: IceAgent | None = None
+        """The one in use."""
         self._closing: set[asyncio.Task[None]] = set()
 
     async def start(self, remote: tuple[str, str] | None) -> IceAgent:
@@ -72,8 +76,9 @@ class Leg:
         agent = IceAgent(self, self._shared.sockets, local=local, clock=self._shared.clock)
         if remote is not None:
             agent.bind(remote)
-        while len(self._agents) > 1:
-            self._end(self._agents[-1])
+        for other in tuple(self._agents):
+            if other is not self._selected:
+                self._end(other)
         self._agents.append(agent)
         self._shared.agents[agent.local_username] = agent
         await agent.gather_candidates()
@@ -100,10 +105,11 @@ class Leg:
 
     def selected(self, agent: IceAgent, socket: SharedSocket, address: Address) -> None:
         """See ``Owner``."""
-        if agent not in self._agents:
+        if agent not in self._agents or self._follows(agent):
             return
-        for older in self._agents[: self._agents.index(agent)]:
-            self._end(older)
+        if self._selected is not None and self._selected is not agent:
+            asyncio.get_running_loop().call_later(GRACE, self._end, self._selected)
+        self._selected = agent
         self.connected = True
         self._shared.plane.aim(self.slot, socket.number, address)
         while self.early:
@@ -111,8 +117,11 @@ class Leg:
 
     def consent_lost(self, agent: IceAgent) -> None:
         """See ``Owner``."""
-        if agent in self._agents:
-            self._end(agent)
+        self._end(agent)
+
+    def _follows(self, agent: IceAgent) -> bool:
+        """Whether a later agent is in use already."""
+        return self._selected is not None and self._agents.index(self._selected) > self._agents.index(agent)
 
     def measured(self, rtt: float) -> None:
         """See ``Owner``."""
@@ -121,8 +130,11 @@ class Leg:
     # --- the end --------------------------------------------------------------------------------------------------------------
 
     def _end(self, agent: IceAgent) -> None:
-        """Close the gate for an agent's addresses, at once, and then the agent."""
-        if self._agents[0] is agent:
+        """Close the gate for an agent's addresses, at once, and then the agent. Nothing when it has ended."""
+        if agent not in self._agents:
+            return
+        if self._selected is agent:
+            self._selected = None
             self._shared.plane.aim(self.slot, 0, None)
             self.connected = False
             self.early.clear()

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+import media.leg
 from media.relay import RelayFullError
 from tests.conftest import eventually
 from tests.relay_client import DTLS, RTP, Device, devices, planes, relay
@@ -57,7 +58,8 @@ async def test_a_device_that_is_controlled_is_made_to_control():
         await one.close()
 
 
-async def test_an_ice_restart_moves_a_leg_and_media_flows_on_the_old_way_until_then():
+async def test_an_ice_restart_moves_a_leg_and_nothing_is_lost_on_the_old_way(monkeypatch):
+    monkeypatch.setattr(media.leg, "GRACE", 0.3)
     async with relay() as running, devices(running) as (one, other):
         again = Device()
         leg = await running.leg("pair", 0, again.credentials)
@@ -66,13 +68,27 @@ async def test_an_ice_restart_moves_a_leg_and_media_flows_on_the_old_way_until_t
         await again.connect(leg)
         await again.send(DTLS)
         assert await other.receive() == DTLS
+        await one.send(RTP)  # it may not know yet
+        assert await other.receive() == RTP
         await other.send(RTP)
         assert await again.receive() == RTP
-        await one.send(RTP)  # the old address is verified no more
+        assert running.counts().unverified == 0
+        await eventually(lambda: len(running._shared.agents) == 2)
+        await one.send(RTP)  # now the old address is verified no more
         await again.send(DTLS)
         assert await other.receive() == DTLS
         assert running.counts().unverified == 1
+        assert running.connected("pair") == (True, True)
         await again.close()
+
+
+async def test_restarts_that_never_connect_leave_the_call_as_it_is():
+    async with relay() as running, devices(running) as (one, other):
+        for number in range(20):
+            await running.leg("pair", 0, (f"ufrag{number}", "p" * 22))
+        await one.send(RTP)
+        assert await other.receive() == RTP
+        assert len(running._shared.agents) == 3  # the two in use, and the last that was asked for
 
 
 async def test_the_same_credentials_give_the_same_leg():
