@@ -66,11 +66,15 @@ class OwedErasures:
     async def note(self, account: str, what: What, *, known: bool) -> None:
         """Note an erasure; noting it twice is noting it once. Raises ``SQLAlchemyError``."""
         async with self._database.begin() as connection:
-            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-            values = {"account": account, "what": what, "known": known, "handles": "[]", "at": int(self._clock() * 1000)}
-            await connection.execute(dialect.insert(owed_erasures).values(**values).on_conflict_do_nothing())
+            await self.note_with(connection, account, what, known=known)
         if what in ERASURES:
             self._known.setdefault(account, set()).add(what)
+
+    async def note_with(self, connection: AsyncConnection, account: str, what: What, *, known: bool) -> None:
+        """As ``note``, in a transaction of the caller's, of which nothing holds before it is committed."""
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        values = {"account": account, "what": what, "known": known, "handles": "[]", "at": int(self._clock() * 1000)}
+        await connection.execute(dialect.insert(owed_erasures).values(**values).on_conflict_do_nothing())
 
     async def refresh(self) -> list[Owed]:
         """Every note, oldest first."""

@@ -7,7 +7,7 @@ uses this; an operator's page can use it as it is.
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 from sqlalchemy import insert, select, update
@@ -25,6 +25,13 @@ from signaling.storage.tables import accounts, rights_requests
 from signaling.wire import base64url
 from signaling.wire.errors import Refused
 from signaling.wire.rest import Channel
+
+_WORK: Final = {
+    Kind.ERASURE: (What.ACCOUNT, False),
+    Kind.RESTRICTION: (What.FREEZE, True),
+    Kind.RELEASE: (What.UNFREEZE, True),
+}
+"""What a running hub must do, and whether the account goes on to exist."""
 
 
 class Exports(Protocol):
@@ -159,16 +166,10 @@ class RequestService:
         async with self._database.begin() as connection:
             row = await self._row(connection, request)
             self._allowed(rules.may_fulfil, row)
-        match Kind(row.kind):
-            case Kind.ACCESS:
-                await hand_over(await self._exporter.archive(row.account))
-            case Kind.ERASURE:
-                await self._owed.note(row.account, What.ACCOUNT, known=False)
-            case Kind.RESTRICTION:
-                await self._owed.note(row.account, What.FREEZE, known=True)
-            case Kind.RELEASE:
-                await self._owed.note(row.account, What.UNFREEZE, known=True)
-        await self._close(operator, request, State.FULFILLED, Action.FULFILLED)
+        kind = Kind(row.kind)
+        if kind is Kind.ACCESS:
+            await hand_over(await self._exporter.archive(row.account))
+        await self._close(operator, request, State.FULFILLED, Action.FULFILLED, work=_WORK.get(kind))
         return await self.get(request)
 
     async def reject(self, operator: Operator, request: str) -> RequestView:
@@ -195,8 +196,14 @@ class RequestService:
         action = Action.VERIFIED_BY_CODE if evidence is Evidence.CODE else Action.VERIFIED_BY_DOCUMENT
         await self._audit.write(connection, operator.name, action, request)
 
-    async def _close(self, operator: Operator, request: str, state: State, action: Action) -> None:
+    async def _close(
+        self, operator: Operator, request: str, state: State, action: Action, *, work: tuple[What, bool] | None = None
+    ) -> None:
         async with self._database.begin() as connection:
+            row = await self._row(connection, request, gone=True)
+            if work is not None and row.account is not None:
+                # with the end of the request: neither is there without the other
+                await self._owed.note_with(connection, row.account, work[0], known=work[1])
             await self._change(connection, request, state=state, closed_at=self._now(), account=None, code_digest=None)
             await self._audit.write(connection, operator.name, action, request)
 
