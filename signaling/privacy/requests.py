@@ -16,13 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from signaling.accounts import rules as account_rules
 from signaling.accounts.delivery import Delivery, DeliveryError
 from signaling.operators.audit import Action, AuditTrail
+from signaling.operators.references import new_reference
 from signaling.operators.service import Operator, OperatorError
 from signaling.privacy import request_rules as rules
 from signaling.privacy.owed import OwedErasures, What
 from signaling.privacy.request_rules import Evidence, Kind, Request, RuleBroken, State
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, rights_requests
-from signaling.wire import base64url
 from signaling.wire.errors import Refused
 from signaling.wire.rest import Channel
 
@@ -88,7 +88,7 @@ class RequestService:
                 condition = accounts.c.email == account_rules.normalise_email(email)
         except Refused as refused:
             raise OperatorError(refused.message) from None
-        request = base64url.encode(self._token_bytes(16))
+        request = new_reference(self._token_bytes)
         async with self._database.begin() as connection:
             account = (await connection.execute(select(accounts.c.id).where(condition))).scalar_one_or_none()
             if account is not None:

@@ -8,10 +8,10 @@ from typing import Final, Protocol
 from sqlalchemy import delete, insert, select
 
 from signaling.operators.audit import Action, AuditTrail
+from signaling.operators.references import new_reference
 from signaling.operators.service import Operator, OperatorError
 from signaling.storage.sql import Database
 from signaling.storage.tables import announcements
-from signaling.wire import base64url
 from signaling.wire.rest import Announcement, Announcements, Interest
 
 LIFETIME_DAYS: Final = 90
@@ -61,7 +61,7 @@ class AnnouncementService:
         """Announce. Raises ``OperatorError``."""
         if not 1 <= len(title) <= 120 or not 1 <= len(text) <= 4000:
             raise OperatorError("a title has 1 to 120 characters, a text 1 to 4,000")
-        made = Announcement(base64url.encode(self._token_bytes(16)), title, text, int(self._clock() * 1000))
+        made = Announcement(new_reference(self._token_bytes), title, text, int(self._clock() * 1000))
         async with self._database.begin() as connection:
             await connection.execute(insert(announcements).values(id=made.announcement, title=title, text=text, at=made.at))
             await self._audit.write(connection, operator.name, Action.ANNOUNCED, made.announcement)

@@ -13,6 +13,7 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from signaling.operators.audit import Action, AuditTrail
+from signaling.operators.references import new_reference
 from signaling.operators.service import Operator, OperatorError
 from signaling.storage.sql import Database
 from signaling.storage.tables import ticket_attachments, ticket_messages, tickets
@@ -65,7 +66,7 @@ class TicketService:
 
     async def open(self, account: str, body: OpenTicket) -> Ticket:
         """Open a ticket. Raises ``Refused`` (``too_many_tickets``, ``invalid``)."""
-        ticket, now = base64url.encode(self._token_bytes(16)), self._now()
+        ticket, now = new_reference(self._token_bytes), self._now()
         async with self._database.begin() as connection:
             is_open = (tickets.c.account == account, tickets.c.state != TicketState.CLOSED)
             if (await connection.execute(select(func.count()).where(*is_open))).scalar_one() >= MAX_OPEN:
@@ -185,7 +186,7 @@ class TicketService:
         *,
         from_operator: bool = False,
     ) -> None:
-        message = base64url.encode(self._token_bytes(16))
+        message = new_reference(self._token_bytes)
         values = {"id": message, "ticket": ticket, "account": account, "from_operator": from_operator, "text": text}
         position = (await connection.execute(select(func.count()).where(ticket_messages.c.ticket == ticket))).scalar_one()
         await connection.execute(insert(ticket_messages).values(position=position, at=self._now(), **values))
@@ -196,7 +197,7 @@ class TicketService:
                 raise Refused(ErrorCode.INVALID, "an attachment's `content` is not base64url") from None
             await connection.execute(
                 insert(ticket_attachments).values(
-                    id=base64url.encode(self._token_bytes(16)),
+                    id=new_reference(self._token_bytes),
                     ticket=ticket,
                     account=account,
                     message=message,

@@ -46,7 +46,11 @@ async def test_one_sees_to_one_s_own_rights(browser, service: Service, artifacts
         assert kind == ["application/zip", "PK"]
 
         await page.click("checkbox", "Count me in statistics")
-        await page.until("document.body.innerText.includes('Count me in statistics')", "the choice")
+        await page.until(
+            "[...document.querySelectorAll('label.check')].some((label) => label.innerText.includes('Count me in statistics') "
+            "&& !label.querySelector('input').checked && !label.querySelector('input').disabled)",
+            "the objection",
+        )
         await page.click("button", "Try it free for 30 days")
         await page.sees("Free trial, until")
         if browser is chromium:

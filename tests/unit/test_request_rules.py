@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from signaling.operators.audit import Entry, broken_at, digest_of
+from signaling.operators.references import new_reference
 from signaling.privacy.request_rules import Request, RuleBroken, State, may_confirm, may_fulfil, may_reject, may_verify
 
 
@@ -53,3 +54,9 @@ def test_a_trail_that_was_changed_shows_where():
     assert broken_at([*whole[:1], *whole[2:]]) == 3
     changed = [whole[0], Entry(2, 2, "eve", *[getattr(whole[1], f) for f in ("action", "subject", "before", "digest")]), *whole[2:]]
     assert broken_at(changed) == 2
+
+
+def test_a_reference_never_looks_like_an_option():
+    dash, letter = bytes([0xF8, *bytes(15)]), bytes(16)
+    given = iter([dash, dash, letter])
+    assert new_reference(lambda _: next(given)) == "A" * 22
