@@ -80,10 +80,10 @@ async def test_one_sees_to_one_s_own_rights(browser, service: Service, artifacts
             service, "announcement", "add", "Groups", "You can now talk with several people.", "--as", name, secret=secret
         )
         await page.goto(service.url + "/?again=2#/settings/support")
-        await page.click("button", "Read “Echo”")
-        await page.sees("Use headphones.")
         await page.sees("You can now talk with several people.")
         await page.click("button", "Got it")
+        await page.click("button", "Read “Echo”")
+        await page.sees("Use headphones.")
         await page.click("button", "Delete this question")
         await page.click("button", "Delete question", exact=True)
         await page.until("!document.body.innerText.includes('I hear myself.')", "the question to be gone")
