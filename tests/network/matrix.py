@@ -56,7 +56,7 @@ def title(turn: bool, relay: bool) -> str:
 async def cells(network: Lab, folder: Path, authority: Authority, report: Callable[[str], None]) -> tuple[list[str], list[str]]:
     """Run all; the lines of the table, and what failed though it could connect."""
     lines, failed = [], []
-    wanted = {f"{home.title()} {browser.title()}": (home, browser) for home in ("alice", "bob") for browser in BROWSERS}
+    wanted = {f"{home.title()}{browser.title()}": (home, browser) for home in ("alice", "bob") for browser in BROWSERS}
     async with contextlib.AsyncExitStack() as stack:
         async with service(network, folder / "data", turn=False, relay=True) as running:
             # people stay in their browsers while servers come and go
@@ -71,7 +71,7 @@ async def cells(network: Lab, folder: Path, authority: Authority, report: Callab
                         network.nat(home, between.nat)
                     network.firewall("alice", between.firewall)
                     for one, other in itertools.product(BROWSERS, repeat=2):
-                        alice, bob = talkers[f"Alice {one.title()}"], talkers[f"Bob {other.title()}"]
+                        alice, bob = talkers[f"Alice{one.title()}"], talkers[f"Bob{other.title()}"]
                         could = between.possible(turn=turn, relay=relay)
                         outcome = await cell(alice, bob, between, seconds=14.0 if could else 7.0)
                         times = " / ".join("no audio" if time is None else f"{time:.2f}" for time in outcome.heard)
