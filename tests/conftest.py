@@ -117,17 +117,26 @@ async def database(request, tmp_path) -> AsyncIterator[Database]:
     if request.param == "sqlite":
         database = Database(f"sqlite+aiosqlite:///{tmp_path}/kloudtalk.db")
     else:
-        url = request.getfixturevalue("_postgres")
-        name = f"t{os.getpid()}_{next(_names)}"
-        admin = Database(url)
-        async with admin.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            await connection.execute(text(f"CREATE DATABASE {name}"))
-        await admin.close()
-        database = Database(url.replace("/postgres?", f"/{name}?"))
+        database = Database(await _new_postgres(request.getfixturevalue("_postgres")))
     async with database.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
     yield database
     await database.close()
+
+
+async def _new_postgres(url: str) -> str:
+    name = f"t{os.getpid()}_{next(_names)}"
+    admin = Database(url)
+    async with admin.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        await connection.execute(text(f"CREATE DATABASE {name}"))
+    await admin.close()
+    return url.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture
+async def empty_postgres(_postgres) -> str:
+    """The URL of a new database without tables."""
+    return await _new_postgres(_postgres)
 
 
 async def eventually(condition, timeout: float = 10.0) -> None:

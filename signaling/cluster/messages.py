@@ -70,11 +70,19 @@ class Invalidated(Struct, frozen=True, array_like=True, tag="i"):
     account: str
 
 
+class Joined(Struct, frozen=True, array_like=True, tag="j"):
+    """A hub has started: it need not be found at the next renewal only."""
+
+    node: str
+
+
 class Missed(Struct, frozen=True, array_like=True, tag="m"):
     """Notices to this hub were dropped, for there were too many: make up for them."""
 
 
-BusMessage = Text | AccountText | Replaced | PairChanged | Resync | DevicesRemoved | Restricted | Renewed | Invalidated | Missed
+BusMessage = (
+    Text | AccountText | Replaced | PairChanged | Resync | DevicesRemoved | Restricted | Renewed | Invalidated | Joined | Missed
+)
 """Everything that may be on the bus."""
 
 _encoder: Final = msgspec.msgpack.Encoder()

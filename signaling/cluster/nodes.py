@@ -80,6 +80,10 @@ class Nodes:
         """Seconds since 1970 by Redis's clock, the same for all hubs; a jump of this machine's clock does not move it."""
         return time.time() if self._offset is None else self._offset + self._monotonic()
 
+    def joined(self, node: str) -> None:
+        """Another hub says that it has started."""
+        self.others |= {node}
+
     def missed(self) -> None:
         """The connection to Redis broke: look, at the next renewal, for what was missed."""
         self._gap = True
@@ -89,13 +93,20 @@ class Nodes:
         dead = await self._renew(first=True)
         self._task = asyncio.get_running_loop().create_task(self._run(dead))
 
-    async def close(self) -> None:
-        """Give the lease back: the others see at once that this hub is gone."""
+    async def abandon(self) -> None:
+        """Stop renewing, without a word, as a hub that dies does. For tests of what the others do then."""
+        await self._stop()
+
+    async def _stop(self) -> None:
         tasks = [*self._cares, *([] if self._task is None else [self._task])]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+    async def close(self) -> None:
+        """Give the lease back: the others see at once that this hub is gone."""
+        await self._stop()
         try:
             await self._redis.zrem(NODES, self.node)
             await self._redis.unlink(self._prefix + self.node)

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from signaling.cluster.bus import Bus
-from signaling.cluster.messages import BusMessage
+from signaling.cluster.messages import BusMessage, Joined
 from signaling.cluster.nodes import Nodes, new_node_id
 from signaling.cluster.routes import PREFIX, Routes
 from signaling.storage.redis import AnyRedis
@@ -28,7 +28,8 @@ class Cluster:
     ) -> None:
         self.nodes = Nodes(redis, node=new_node_id(), routes_prefix=PREFIX, on_gap=on_gap, on_death=on_death)
         self.routes = Routes(redis, self.nodes)
-        self._bus = Bus(redis, self.nodes, handle)
+        self._bus = Bus(redis, self.nodes, self._heard)
+        self._handle = handle
 
     @property
     def node(self) -> str:
@@ -48,6 +49,14 @@ class Cluster:
         """Take the lease, begin to listen. Raises ``RedisError`` or ``OSError`` when Redis does not answer."""
         await self.nodes.start()
         self._bus.start()
+        # a hub that thinks itself alone looks for no device elsewhere
+        await self._bus.surely(Joined(self.node))
+
+    def _heard(self, message: BusMessage) -> None:
+        if isinstance(message, Joined):
+            self.nodes.joined(message.node)
+        else:
+            self._handle(message)
 
     async def close(self) -> None:
         """Send what waits, and leave."""

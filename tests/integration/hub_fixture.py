@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
-from signaling.app import Hub, redis_client
+from signaling.app import Hub
 from signaling.client.client import Client
 from signaling.contacts import oprf
 from signaling.contacts.keyholder import KeyHolder, application
 from signaling.gateway.rest import AddressLimiter
 from signaling.settings import Settings
+from signaling.storage.redis import any_redis_client, redis_client
 from signaling.storage.sql import Database
 from signaling.wire.rest import Channel
 
@@ -48,38 +49,63 @@ class RunningHub:
     """URLs of its Redis, and of the one for address books."""
 
 
+@asynccontextmanager
+async def _serving(app: web.Application, site) -> AsyncIterator[web.AppRunner]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    await site(runner).start()
+    yield runner
+    await runner.cleanup()
+
+
+@asynccontextmanager
+async def running_keyholder(folder: Path) -> AsyncIterator[str]:
+    """A key-holder; the path of its socket."""
+    socket = str(folder / "keyholder.sock")
+    holder = KeyHolder(_KEY, budget=20_000, refill_per_day=1_000)
+    async with _serving(application(holder, _SECRET), lambda runner: web.UnixSite(runner, socket)):
+        yield socket
+
+
+@asynccontextmanager
+async def running_hub(
+    folder: Path, keyholder: str, *, database_url: str, redis_url: str, book_url: str
+) -> AsyncIterator[RunningHub]:
+    """One hub on these stores."""
+    delivery = RecordingDelivery()
+    hub = Hub(
+        Settings(data_dir=folder, port=0, keyholder_url=f"unix:{keyholder}", keyholder_secret=_SECRET),
+        database=Database(database_url),
+        redis=any_redis_client(redis_url),
+        book_redis=redis_client(book_url),
+        delivery={Channel.PHONE: delivery, Channel.EMAIL: delivery},
+    )
+    # every client of a test has the same address: the limit per address has tests of its own
+    hub.rest.limiter = AddressLimiter(size=100_000, rate=100_000)
+    try:
+        await hub.start()
+        async with _serving(hub.application(), lambda runner: web.TCPSite(runner, "127.0.0.1", 0)) as runner:
+            yield RunningHub(f"http://127.0.0.1:{runner.addresses[0][1]}", delivery.codes, hub, (redis_url, book_url))
+            async with asyncio.timeout(5):
+                await hub.sockets.close()
+    finally:
+        await hub.close()
+
+
 @pytest.fixture
 async def hub(_valkeys, redis, book_redis, tmp_path: Path) -> AsyncIterator[RunningHub]:
     """A running hub with empty stores; ``redis`` and ``book_redis`` are its stores."""
-    async with AsyncExitStack() as stack:
-
-        async def serve(app: web.Application, site) -> web.AppRunner:
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await site(runner).start()
-            return runner
-
-        socket = str(tmp_path / "keyholder.sock")
-        holder = KeyHolder(_KEY, budget=20_000, refill_per_day=1_000)
-        await serve(application(holder, _SECRET), lambda runner: web.UnixSite(runner, socket))
-        delivery = RecordingDelivery()
-        running = Hub(
-            Settings(data_dir=tmp_path, port=0, keyholder_url=f"unix:{socket}", keyholder_secret=_SECRET),
-            database=Database(f"sqlite+aiosqlite:///{tmp_path}/hub.db"),
-            redis=redis_client(_valkeys[0].url),
-            book_redis=redis_client(_valkeys[1].url),
-            delivery={Channel.PHONE: delivery, Channel.EMAIL: delivery},
-        )
-        # every client of a test has the same address: the limit per address has tests of its own
-        running.rest.limiter = AddressLimiter(size=100_000, rate=100_000)
-        stack.push_async_callback(running.close)
-        await running.start()
-        runner = await serve(running.application(), lambda runner: web.TCPSite(runner, "127.0.0.1", 0))
-        stores = _valkeys[0].url, _valkeys[1].url
-        yield RunningHub(f"http://127.0.0.1:{runner.addresses[0][1]}", delivery.codes, running, stores)
-        async with asyncio.timeout(5):
-            await running.sockets.close()
+    async with (
+        running_keyholder(tmp_path) as keyholder,
+        running_hub(
+            tmp_path,
+            keyholder,
+            database_url=f"sqlite+aiosqlite:///{tmp_path}/hub.db",
+            redis_url=_valkeys[0].url,
+            book_url=_valkeys[1].url,
+        ) as running,
+    ):
+        yield running
 
 
 @asynccontextmanager
