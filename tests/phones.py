@@ -16,7 +16,7 @@ from sqlalchemy import insert
 from signaling.contacts.store import ContactStore
 from signaling.settings import Settings
 from signaling.storage.sql import Database
-from signaling.storage.tables import accounts, devices
+from signaling.storage.tables import accounts, consents, devices
 from signaling.wire import base64url
 from signaling.wire.certificate import CertificateLink, DeviceCertificate
 
@@ -49,6 +49,11 @@ async def seed(database: Database, book_redis: Redis, counts: Sequence[int]) -> 
                     discovery_token=account.token, policy_version=Settings().policy_version, who_can_call="contacts", created_at=0,
                 )
             )  # fmt: skip
+            await connection.execute(
+                insert(consents).values(
+                    account=account.id, purpose="phonebook", granted=True, policy_version="2024-1", text_sha256="0" * 64, at=0
+                )
+            )  # the sweep of address books without a consent would take these
             for _ in range(count):
                 device, token = new_id(), base64url.encode(secrets.token_bytes(32))
                 account.devices[device] = token
