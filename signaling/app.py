@@ -534,19 +534,27 @@ def make_hub(settings: Settings) -> Hub:
 
 
 async def run_hub(settings: Settings) -> None:
-    """Run one hub until SIGTERM or SIGINT. The stores' URLs and the key-holder's must be set (``kloudtalk serve`` sets them)."""
+    """Run one hub until SIGTERM (its clients are handed over to other hubs, if there are any) or SIGINT (at once).
+
+    The stores' URLs and the key-holder's must be set (``kloudtalk serve`` sets them).
+    """
     hub = make_hub(settings)
-    stop = asyncio.Event()
+    stop: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    def asked(drain: float) -> None:
+        if not stop.done():
+            stop.set_result(drain)
+
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, asked, settings.drain_seconds)
+    loop.add_signal_handler(signal.SIGINT, asked, 0.0)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(hub.close)
         await hub.start()
         runner = web.AppRunner(hub.application(), access_log=None, shutdown_timeout=_SHUTDOWN, handle_signals=False)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=4096)
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=4096, reuse_port=settings.workers > 1 or None)
         await site.start()
         addresses = runner.addresses
         # a hub keeps hundreds of thousands of objects for its connections, and makes hardly any cycles: with Python's defaults a third
@@ -556,5 +564,6 @@ async def run_hub(settings: Settings) -> None:
         port = addresses[0][1] if addresses else settings.port
         shown = "localhost" if settings.host in ("127.0.0.1", "0.0.0.0", "::1", "::") else settings.host
         print(f"listening on http://{shown}:{port}", flush=True)
-        await stop.wait()
-        await hub.sockets.close()
+        drain = await stop
+        await site.stop()  # no new clients: they find the other hubs
+        await hub.sockets.close(over=0.0 if hub.cluster.alone else drain)

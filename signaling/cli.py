@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
         if name in ("serve", "hub"):
             command.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
             command.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8440)")
+        if name == "serve":
+            command.add_argument("--workers", type=int, metavar="N", help="hubs to run on this machine, on one port (default: 1)")
     from signaling.operator_cli import add_commands
 
     add_commands(commands, _common_options)
@@ -113,10 +115,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         settings = load_settings(file=options.config)
-        changes = {name: value for name in ("data_dir", "host", "port") if (value := getattr(options, name, None)) is not None}
+        changes = {
+            name: value for name in ("data_dir", "host", "port", "workers") if (value := getattr(options, name, None)) is not None
+        }
         settings = replace(settings, **changes)
         if not 0 <= settings.port <= 65535:
             raise SettingsError("port: 0 to 65535")
+        if not 1 <= settings.workers <= 64:
+            raise SettingsError("workers: 1 to 64")
     except SettingsError as error:
         print(f"kloudtalk: {error}", file=sys.stderr)
         return 2

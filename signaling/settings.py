@@ -16,6 +16,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data_dir: Annotated[Path, Meta(description="Folder for everything that the embedded stores keep.")] = Path("kloudtalk-data")
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8440
+    workers: Annotated[
+        int,
+        Meta(ge=1, le=64, description="Hubs that `serve` runs on this machine, on one port (SO_REUSEPORT): one per core at most."),
+    ] = 1
+    drain_seconds: Annotated[
+        float,
+        Meta(ge=0, le=300, description="Seconds over which a hub that gets SIGTERM sends its clients to the other hubs."),
+    ] = 5.0
     origins: Annotated[
         tuple[str, ...],
         Meta(description="Origins of web pages that may connect, beside the server's own address."),

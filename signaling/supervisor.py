@@ -7,6 +7,7 @@ import os
 import secrets
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,6 +47,8 @@ class Supervisor:
         self._running = settings
         self._stop_asked = False
         self._lock: IO[str] | None = None
+        self._held: socket.socket | None = None
+        self._ready = 0
 
     def run(self) -> int:
         """Start everything, wait, end everything. 0 after SIGINT or SIGTERM, 1 when a child died or nothing could start."""
@@ -107,9 +110,20 @@ class Supervisor:
             settings = replace(settings, keyholder_url=f"unix:{path}")
             self._spawn("key-holder", "keyholder", settings)
             self._wait_for(path)
-        hub = self._spawn("hub", "hub", settings, stdout=subprocess.PIPE)
-        self._relay_output(hub)
+        if settings.workers > 1 and settings.port == 0:
+            settings = replace(settings, port=self._free_port(settings.host))
+        for number in range(settings.workers):
+            name = "hub" if settings.workers == 1 else f"hub {number + 1}"
+            self._relay_output(self._spawn(name, "hub", settings, stdout=subprocess.PIPE))
         self._running = settings
+
+    def _free_port(self, host: str) -> int:
+        """A port for all hubs; held, without listening on it, until they are gone."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._held = socket.socket(family, socket.SOCK_STREAM)
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._held.bind((host, 0))
+        return int(self._held.getsockname()[1])
 
     def _tend_relay(self) -> None:
         """Start the relay, and start it again when it ended."""
@@ -173,6 +187,9 @@ class Supervisor:
             for line in hub.stdout:
                 text = line.decode(errors="replace").rstrip("\n")
                 if text.startswith("listening on "):
+                    self._ready += 1
+                    if self._ready < self._settings.workers:
+                        continue
                     address = text.removeprefix("listening on ")
                     print(f"{self._settings.server_name} is ready: open {address} in a browser. Ctrl-C stops it.", flush=True)
                     if self._settings.phone_delivery == "console" or self._settings.email_delivery == "console":
@@ -195,10 +212,15 @@ class Supervisor:
 
     def _stop(self) -> None:
         """End the relay first, while the hub can tell its calls, then the hub, then what it uses."""
-        children = [*self._children, *([] if self._relay is None else [("relay", self._relay)])]
-        for name, child in reversed(children):
-            if child.poll() is None:
-                child.terminate()
+        relay = [] if self._relay is None else [("relay", self._relay)]
+        hubs = [(name, child) for name, child in self._children if name.startswith("hub")]
+        others = [(name, child) for name, child in reversed(self._children) if not name.startswith("hub")]
+        # hubs together, and at once (SIGINT): there is no other hub to hand clients over to
+        for group, number in ((relay, signal.SIGTERM), (hubs, signal.SIGINT), *(([one], signal.SIGTERM) for one in others)):
+            for _, child in group:
+                if child.poll() is None:
+                    child.send_signal(number)
+            for name, child in group:
                 try:
                     child.wait(_STOP_TIMEOUT)
                 except subprocess.TimeoutExpired:
@@ -207,6 +229,8 @@ class Supervisor:
                     child.wait()
         for _, valkey in reversed(self._valkeys):
             valkey.stop()
+        if self._held is not None:
+            self._held.close()
         if self._lock is not None:
             self._lock.close()
 
