@@ -918,18 +918,40 @@ class CallService:
     def _tell(self, unit: _Unit) -> None:
         """Hand out what is true now. Texts for other hubs went with the state, if it changed."""
         nodes = unit.pair.nodes
+        astray: list[Text] = []
         for to, message in unit.tell:
             if not isinstance(to, str):
                 to(message)
-            elif not self._send(to, encode(message)) and to in nodes and not unit.changed:
-                self._cluster.send(nodes[to], Text(to, encode(message)))
+                continue
+            text = encode(message)
+            if self._send(to, text):
+                continue
+            if to not in nodes:
+                astray.append(Text(to, text))
+            elif not unit.changed:
+                self._cluster.send(nodes[to], Text(to, text))
+        if astray and not self._cluster.alone:
+            self._spawn(self._seek(unit.pair.accounts, encode_state(unit.pair.version, unit.pair.calls.values()), astray))
+
+    async def _seek(self, accounts: tuple[str, str], state: bytes, texts: list[Text]) -> None:
+        """Tell devices that this hub does not know the whereabouts of: it took the pair from the store, for a deadline or a dead hub."""
+        try:
+            nodes = await self._cluster.locate({text.device for text in texts})
+        except (RedisError, OSError, TimeoutError):
+            return  # hints: `sync` makes up for them
+        for node in set(nodes.values()) - {self._cluster.node}:
+            theirs = [text for text in texts if nodes.get(text.device) == node]
+            self._cluster.send(node, PairChanged(accounts, state, nodes, theirs))
 
     def _again(self, unit: _Unit, newer: bytes) -> list[_Work]:
         """Another hub was faster: take its state, and run the unit's work on it. Returns what is to be run."""
         version, calls = decode_state(newer)
         pair = unit.pair
         if counter(version) >= counter(pair.version):
+            gone = [call for call in pair.calls.values() if call.id not in calls]
             self._set(pair, version, calls)
+            for device in {device for call in gone for device in _devices(call)}:
+                self._resync(device)  # whoever ended the call may not have known that the device is here
         else:
             # the store has lost its last writes: what this hub knows is newer, and is written over what is there
             pair.floor = max(pair.floor, counter(pair.version))

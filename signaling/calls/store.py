@@ -221,8 +221,12 @@ class CallStore:
 
     async def load(self, keys: Sequence[str]) -> list[tuple[bytes, dict[str, Call]]]:
         """Version and live calls of pairs."""
-        states: list[Any] = await asyncio.gather(*(self._redis.get(self._pair(key)) for key in keys))
-        return [decode_state(state) for state in states]
+        if not keys:
+            return []
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.get(self._pair(key))
+            return [decode_state(state) for state in await pipe.execute()]
 
     async def sealed(self, key: str, call: str) -> list[Record]:
         """What was sealed in a call, in the order it came."""

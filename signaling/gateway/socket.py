@@ -45,6 +45,8 @@ _STORES: Final = (RedisError, SQLAlchemyError, OSError, TimeoutError)
 """What a store that does not answer raises."""
 _RETRY: Final = 1.0
 """Seconds until the next try to say that a device left, when Redis did not answer."""
+_AT_ONCE: Final = 64
+"""Clients that are let in at the same time, the others wait their turn: a stampede must not take the stores from those who are in."""
 _MANY: Final = 500
 """Devices whose leaving is said at a time."""
 _GOODBYE: Final = 3.0
@@ -128,6 +130,7 @@ class SocketGateway:
         self._gone: dict[str, tuple[Session, int]] = {}
         self._departures = itertools.count()
         self._releasing: asyncio.Task[None] | None = None
+        self._door = asyncio.Semaphore(_AT_ONCE)
         self._writing: list[Connection] = []
         self._empty = asyncio.Event()
         self._empty.set()
@@ -238,6 +241,9 @@ class SocketGateway:
         if connection.early is not None:
             connection.keep(message)
         elif session is None:
+            if connection.timer is not None:
+                connection.timer.cancel()
+                connection.timer = None
             connection.hold()
             self._spawn(self._hello(connection, bytes(message)))
         else:
@@ -295,6 +301,11 @@ class SocketGateway:
                 connection.send(error_message(Refused(ErrorCode.INTERNAL), message.id))
 
     async def _hello(self, connection: Connection, frame: bytes) -> None:
+        async with self._door:
+            if not connection.closing:
+                await self._let_in(connection, frame)
+
+    async def _let_in(self, connection: Connection, frame: bytes) -> None:
         """Authenticate, put the device on the map, send ``sync``; then do what came meanwhile."""
         re: int | None = None
         try:
@@ -320,9 +331,6 @@ class SocketGateway:
             connection.send(error_message(Refused(ErrorCode.UNAVAILABLE, retry_after=1.0), re))
             connection.close(WSCloseCode.TRY_AGAIN_LATER)
             return
-        if connection.timer is not None:
-            connection.timer.cancel()
-            connection.timer = None
         if not connection.send(Ok(re=re)):
             return
         self._enter(connection, session)
@@ -337,7 +345,7 @@ class SocketGateway:
             return
         connection.send(sync)
         if connection.stale:
-            await self._resync(connection)
+            self._spawn(self._resync(connection))
         for waiting in connection.release():
             self._request(connection, session, waiting)
 
@@ -371,7 +379,8 @@ class SocketGateway:
         if session is None:
             return
         try:
-            connection.send(await self._sync(session))
+            async with self._door:
+                connection.send(await self._sync(session))
         except (*_STORES, Refused):
             connection.close(WSCloseCode.TRY_AGAIN_LATER)  # it gets `sync` when it comes back
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
@@ -18,6 +18,11 @@ AnyRedis = Redis | RedisCluster
 _TIMEOUT: Final = 5.0
 _CONNECT_TIMEOUT: Final = 2.0
 """Seconds. A client that says quickly when Redis does not answer, rather than hold a call up."""
+
+_CONNECTIONS: Final = 64
+"""Connections of one client: far more than a hub has commands under way at a time."""
+_PATIENCE: Final = 10
+"""Seconds to wait for one of them."""
 
 SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 
@@ -43,7 +48,9 @@ def redis_client(url: str) -> Redis:
         return master
     if parts.scheme not in SCHEMES or parts.scheme == "redis+cluster":
         raise RedisUrlError(f"a Redis URL here begins with {', '.join(SCHEMES[:4])}")
-    return Redis.from_url(url, **_options())
+    # who finds every connection in use waits for one, rather than be told that Redis does not answer
+    pool = BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, timeout=_PATIENCE, **_options())
+    return Redis.from_pool(pool)
 
 
 def any_redis_client(url: str) -> AnyRedis:

@@ -1,0 +1,182 @@
+"""Several hubs on one Redis, each a process of its own, with hands to hurt them: for ``bench.chaos``."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bench.processes import free_port, stop, wait_for_port
+from signaling.storage.embedded import EmbeddedValkey
+
+_SECRET: Final = "a secret of the fleet's hubs and their key-holder"
+_FAKETIME: Final = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+"""Debian's package faketime: a wall clock that can be moved for one process."""
+
+
+class Gate:
+    """A way to Redis that can be shut: what is sent meanwhile waits, as in a network that drops packets."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._open = asyncio.Event()
+        self._open.set()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+
+    async def start(self) -> None:
+        """Listen on a port of 127.0.0.1."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    def shut(self) -> None:
+        """Let nothing through, in either direction."""
+        self._open.clear()
+
+    def open(self) -> None:
+        """Let everything through again."""
+        self._open.set()
+
+    async def close(self) -> None:
+        """End it."""
+        if self._server is not None:
+            self._server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+        try:
+            inner_reader, inner_writer = await asyncio.open_unix_connection(self._path)
+            with contextlib.suppress(OSError):
+                await asyncio.gather(self._copy(reader, inner_writer), self._copy(inner_reader, writer))
+        except (OSError, asyncio.CancelledError):  # cancelled by `close`: asyncio's streams complain of it otherwise
+            writer.close()
+        finally:
+            if task is not None:
+                self._tasks.discard(task)
+
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65_536):
+                await self._open.wait()
+                sink.write(data)
+                await sink.drain()
+        finally:
+            sink.close()
+
+
+@dataclass
+class Fleet:
+    """The hubs; ``urls`` of those that were started, by number."""
+
+    folder: Path
+    valkey: EmbeddedValkey
+    book: EmbeddedValkey
+    gate: Gate
+    environment: dict[str, str]
+    hubs: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    ports: dict[int, int] = field(default_factory=dict)
+
+    def log(self, number: int) -> str:
+        """What a hub has said."""
+        return (self.folder / f"hub{number}.log").read_text(errors="replace")
+
+    def start_hub(self, number: int) -> None:
+        """Start a hub and wait until it listens. The last one reaches Redis through the gate."""
+        port = self.ports.setdefault(number, free_port())
+        environment = dict(self.environment)
+        if number == 2:
+            environment["KLOUDTALK_REDIS_URL"] = f"redis://127.0.0.1:{self.gate.port}"
+        clock = self.folder / f"clock{number}"
+        if Path(_FAKETIME).exists():
+            clock.write_text("+0s\n")
+            environment |= {
+                "LD_PRELOAD": _FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1",
+            }  # fmt: skip
+        with (self.folder / f"hub{number}.log").open("ab") as log:
+            self.hubs[number] = subprocess.Popen(
+                [sys.executable, "-m", "signaling", "hub", "--port", str(port)],
+                env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        wait_for_port(port, self.hubs[number], self.folder / f"hub{number}.log")
+
+    def signal_hub(self, number: int, what: signal.Signals) -> None:
+        """Send a hub a signal."""
+        self.hubs[number].send_signal(what)
+
+    def move_clock(self, number: int, seconds: int) -> bool:
+        """Have a hub's wall clock jump. False when libfaketime is not installed."""
+        clock = self.folder / f"clock{number}"
+        if not clock.exists():
+            return False
+        clock.write_text(f"+{seconds}s\n")
+        return True
+
+    def url(self, number: int) -> str:
+        """Where a hub is."""
+        return f"http://127.0.0.1:{self.ports[number]}"
+
+    def kill_redis(self) -> None:
+        """SIGKILL; ``valkey.start`` starts it again on what it had written."""
+        process = self.valkey.process
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+@contextlib.asynccontextmanager
+async def fleet(folder: Path, hubs: int) -> AsyncIterator[Fleet]:
+    """Valkeys, a key-holder and hubs; at the end all of them are ended, by pid."""
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    valkey = EmbeddedValkey(folder / "v", persistent=True)
+    book = EmbeddedValkey(folder / "b", persistent=False)
+    valkey.start()
+    book.start()
+    gate = Gate(str(valkey.socket_path))
+    await gate.start()
+    socket = data / "keyholder.sock"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("KLOUDTALK_")} | {
+        "KLOUDTALK_DATA_DIR": str(data),
+        "KLOUDTALK_REDIS_URL": valkey.url,
+        "KLOUDTALK_ADDRESS_BOOK_REDIS_URL": book.url,
+        "KLOUDTALK_KEYHOLDER_URL": f"unix:{socket}",
+        "KLOUDTALK_KEYHOLDER_SECRET": _SECRET,
+        "KLOUDTALK_DRAIN_SECONDS": "1",
+    }
+    with (folder / "keyholder.log").open("wb") as log:
+        keyholder = subprocess.Popen(  # noqa: ASYNC220 - it only starts
+            [sys.executable, "-m", "signaling", "keyholder"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+    made = Fleet(folder, valkey, book, gate, environment)
+    try:
+        until = time.monotonic() + 30
+        while not socket.exists():
+            if keyholder.poll() is not None or time.monotonic() > until:
+                raise RuntimeError("the key-holder did not start")
+            await asyncio.sleep(0.05)
+        for number in range(hubs):
+            await asyncio.to_thread(made.start_hub, number)
+        yield made
+    finally:
+        gate.open()
+        for hub in made.hubs.values():
+            with contextlib.suppress(ProcessLookupError):
+                hub.send_signal(signal.SIGCONT)
+            hub.send_signal(signal.SIGINT)
+        for hub in made.hubs.values():
+            stop(hub)
+        await gate.close()
+        stop(keyholder)
+        for store in (valkey, book):
+            store.stop()
