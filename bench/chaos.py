@@ -173,7 +173,12 @@ class Couple:
         if said not in ("ok", "call_exists"):  # asked again, for the answer was lost
             raise RuntimeError(f"an invite was refused: {said}")
         self.caller.rang[self.call] = time.monotonic()
-        await self.callee.until(lambda: self.call in self.callee.stages, 30)
+        try:
+            await self.callee.until(lambda: self.call in self.callee.stages, 30)
+        except TimeoutError:
+            raise RuntimeError(
+                f"a call that was stored does not ring (the device is {'' if self.callee.online else 'not '}connected)"
+            ) from None
         await self.callee.ask("call.ringing", call=self.call)
 
     async def connect(self) -> None:

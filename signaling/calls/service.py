@@ -88,6 +88,9 @@ class Cluster(Protocol):
     def alone(self) -> bool:
         """Whether there is no other hub now."""
 
+    def lives(self, node: str) -> bool:
+        """Whether a hub is alive, as far as is known."""
+
     def time(self) -> float:
         """Seconds since 1970, the same on every hub."""
 
@@ -390,6 +393,8 @@ class CallService:
 
     async def bury(self) -> None:
         """Hubs are gone: whoever was connected to them is not any more. Who does not come back in time ends the call."""
+        for pair in self._pairs.values():
+            pair.nodes = {device: node for device, node in pair.nodes.items() if self._cluster.lives(node)}
         keys = await self._store.every()
         for start in range(0, len(keys), 200):
             pairs = await self._load(keys[start : start + 200], forget_missing=True)
@@ -414,9 +419,24 @@ class CallService:
 
     def _leave(self, pair: _Pair, device: str) -> None:
         now = self._clock()
-        self._put(
-            _Work(pair, lambda unit: self._each(unit, device, machine.Left(device), now), failed=lambda: self._left_later(device))
-        )
+
+        def run(unit: _Unit) -> None:
+            self._each(unit, device, machine.Left(device), now)
+            if unit.changed and not self._cluster.alone:
+                unit.tell.append((lambda _message: self._spawn(self._back_already(device)), _NOTHING))
+
+        self._put(_Work(pair, run, failed=lambda: self._left_later(device)))
+
+    async def _back_already(self, device: str) -> None:
+        """A device left, and may have come to another hub before that was stored: have that hub say so again."""
+        try:
+            node = (await self._cluster.locate([device])).get(device)
+        except (RedisError, OSError, TimeoutError):
+            return
+        if node == self._cluster.node:
+            self._resync(device)
+        elif node is not None:
+            self._cluster.send(node, Resync([device]))
 
     def _left_later(self, device: str) -> None:
         """It could not be stored that a device left: see again in a moment, for it may be back by then."""
@@ -564,6 +584,8 @@ class CallService:
         if pair is None:
             # the first commit finds out whether another hub has calls of this pair
             pair = self._pairs[key] = _Pair(key, (session.account, message.to))
+        for device in facts.certificates:
+            pair.nodes.pop(device, None)  # where it was at an earlier call
         pair.nodes |= nodes
         self._inviting.setdefault(message.call, pair)
         self._put(_Work(pair, lambda unit: self._invite(unit, session, message, facts), message.id, reply, invites=message.call))

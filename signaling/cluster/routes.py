@@ -1,5 +1,5 @@
-"""Which hub a device is on. ``{hub}:routes:NODE`` is a hash of device to account that lives as long as its hub's lease: a dead hub's
-routes vanish together, and a hub at rest pays for its lease only, not for its devices.
+"""Which hub a device is on. ``{hub}:routes:NODE`` is a hash of device to its account, and since when, that lives as long as its hub's lease:
+a dead hub's routes vanish together, and a hub at rest pays for its lease only, not for its devices.
 """
 
 import asyncio
@@ -13,24 +13,33 @@ from signaling.storage.redis import AnyRedis, run_script
 
 PREFIX: Final = "{hub}:routes:"
 """Redis keys: this and a node's id."""
+NEWER: Final = "!"
+"""What ``claim`` answers when another hub has a newer socket of the device."""
 _BATCH: Final = 500
 
-# KEYS: nodes; ARGV: this node, prefix, lease in ms, then triples of operation ('+' or '-'), device, account.
-# '+' takes a device from whichever hub had it and answers that hub; '-' answers 1 if the device was still here.
+# KEYS: nodes; ARGV: this node, prefix, lease in ms, then, for each: operation ('+' or '-'), device, account, since when.
+# '+' takes a device from whichever hub had it and answers that hub, or '!' when that one has a newer socket of it: a hub may be slow to claim
+# for a client that has long gone elsewhere. '-' answers 1 if the device was still here.
 _APPLY: Final = """
 local me, prefix = ARGV[1], ARGV[2]
 local own = prefix .. me
 local others = {}
 for _, node in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do if node ~= me then others[#others + 1] = node end end
 local out = {}
-for i = 4, #ARGV, 3 do
-  local device = ARGV[i + 1]
+for i = 4, #ARGV, 4 do
+  local device, since = ARGV[i + 1], tonumber(ARGV[i + 3])
   if ARGV[i] == '+' then
     local before = ''
     for _, node in ipairs(others) do
-      if redis.call('HDEL', prefix .. node, device) == 1 then before = node end
+      local there = redis.call('HGET', prefix .. node, device)
+      if there and tonumber(string.match(there, '^%S+')) > since then
+        before = '!'
+      elseif there then
+        redis.call('HDEL', prefix .. node, device)
+        before = node
+      end
     end
-    redis.call('HSET', own, device, ARGV[i + 2])
+    if before ~= '!' then redis.call('HSET', own, device, ARGV[i + 3] .. ' ' .. ARGV[i + 2]) end
     out[#out + 1] = before
   else
     out[#out + 1] = redis.call('HDEL', own, device)
@@ -60,6 +69,7 @@ class _Operation(NamedTuple):
     take: bool
     device: str
     account: str
+    since: float
     done: "asyncio.Future[str | bool]"
 
 
@@ -72,15 +82,19 @@ class Routes:
         self._queue: list[_Operation] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def claim(self, device: str, account: str) -> str:
-        """The device is on this hub now. Returns the hub that it was on, or ''. Raises ``RedisError`` or ``OSError``."""
-        return str(await self._ask(True, device, account))
+    async def claim(self, device: str, account: str, since: float) -> str:
+        """The device is on this hub, since that time (seconds since 1970, by the hubs' common clock).
+
+        Returns the hub that it was on, '' for none, or ``NEWER`` when another hub has a newer socket of it. Raises ``RedisError`` or
+        ``OSError``.
+        """
+        return str(await self._put(True, device, account, since))
 
     async def release(self, device: str) -> bool:
         """The device left. False when another hub has it already. Raises ``RedisError`` or ``OSError``; to be asked again then, unless
         the device is back: one that is gone must not look connected for ever.
         """
-        return bool(await self._ask(False, device, ""))
+        return bool(await self._put(False, device, "", 0.0))
 
     async def locate(self, devices: Iterable[str]) -> dict[str, str]:
         """Hubs of those of these devices that are connected. Raises ``RedisError`` or ``OSError``."""
@@ -90,10 +104,10 @@ class Routes:
         nodes: Any = await run_script(self._redis, _LOCATE, [NODES], [PREFIX, *wanted])
         return {device: node.decode() for device, node in zip(wanted, nodes, strict=True) if node}
 
-    async def republish(self, devices: Mapping[str, str]) -> None:
-        """Claim every device that is here (device to account), after the store or the lease was lost."""
-        for device, account in devices.items():
-            self._put(True, device, account)
+    async def republish(self, devices: Mapping[str, tuple[str, float]]) -> None:
+        """Claim every device that is here (device to account, and since when), after the store or the lease was lost."""
+        for device, (account, since) in devices.items():
+            self._put(True, device, account, since)
         if self._queue:
             last = self._queue[-1].done
             await asyncio.wait([last])
@@ -103,13 +117,10 @@ class Routes:
         if self._task is not None:
             await asyncio.wait([self._task], timeout=2)
 
-    async def _ask(self, take: bool, device: str, account: str) -> str | bool:
-        return await self._put(take, device, account)
-
-    def _put(self, take: bool, device: str, account: str) -> "asyncio.Future[str | bool]":
+    def _put(self, take: bool, device: str, account: str, since: float) -> "asyncio.Future[str | bool]":
         loop = asyncio.get_running_loop()
         done: asyncio.Future[str | bool] = loop.create_future()
-        self._queue.append(_Operation(take, device, account, done))
+        self._queue.append(_Operation(take, device, account, since, done))
         if self._task is None:
             self._task = loop.create_task(self._run())
         return done
@@ -120,7 +131,7 @@ class Routes:
                 some, self._queue = self._queue[:_BATCH], self._queue[_BATCH:]
                 arguments: list[str | int] = [self._nodes.node, PREFIX, int(LEASE * 1000)]
                 for operation in some:
-                    arguments += ("+" if operation.take else "-", operation.device, operation.account)
+                    arguments += ("+" if operation.take else "-", operation.device, operation.account, repr(operation.since))
                 try:
                     answers: Any = await run_script(self._redis, _APPLY, [NODES], arguments)
                 except (RedisError, OSError, TimeoutError) as error:

@@ -41,6 +41,10 @@ class Cluster:
         """Whether there is no other hub now."""
         return not self.nodes.others
 
+    def lives(self, node: str) -> bool:
+        """Whether a hub is alive, as far as is known."""
+        return node in self.nodes.others or node == self.nodes.node
+
     def time(self) -> float:
         """Seconds since 1970, the same on every hub."""
         return self.nodes.time()
@@ -68,16 +72,16 @@ class Cluster:
         """Hubs of those of these devices that are connected. Raises ``RedisError`` or ``OSError``."""
         return await self.routes.locate(devices)
 
-    async def claim(self, device: str, account: str) -> str:
-        """A device is on this hub now. Returns the hub that it was on, or ''. Raises ``RedisError`` or ``OSError``."""
-        return await self.routes.claim(device, account)
+    async def claim(self, device: str, account: str, since: float) -> str:
+        """A device is on this hub, since that time. Returns the hub that it was on, '' or ``NEWER``. Raises ``RedisError`` or ``OSError``."""
+        return await self.routes.claim(device, account, since)
 
     async def release(self, device: str) -> bool:
         """A device left this hub. False when another hub has it already. Raises ``RedisError`` or ``OSError``."""
         return await self.routes.release(device)
 
-    async def republish(self, devices: Mapping[str, str]) -> None:
-        """Claim all devices (device to account) that are here again."""
+    async def republish(self, devices: Mapping[str, tuple[str, float]]) -> None:
+        """Claim all devices that are here (device to account, and since when) again."""
         await self.routes.republish(devices)
 
     def send(self, node: str, message: BusMessage) -> None:

@@ -67,7 +67,7 @@ class Connection(WSListener):
 
     __slots__ = (
         "_bucket", "_clock", "_closer", "_closing", "_loop", "_out", "_owner", "_parts", "_refusals", "_transport", "_waiting", "asked", "early", "heard",
-        "session", "slot", "stale", "timer",
+        "session", "since", "slot", "stale", "timer",
     )  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
@@ -85,6 +85,8 @@ class Connection(WSListener):
         """The device, once ``hello`` was accepted."""
         self.early: list[bytes] | None = None
         """Frames that wait while ``hello`` is looked at."""
+        self.since = 0.0
+        """When ``hello`` came: seconds since 1970, by the hubs' common clock."""
         self.stale = False
         """Whether the first ``sync`` is to be followed by another."""
         self.timer: asyncio.TimerHandle | None = None

@@ -88,8 +88,11 @@ class Presence(Protocol):
 class Routes(Protocol):
     """Which hub a device is on (``cluster/service.py``)."""
 
-    async def claim(self, device: str, account: str) -> str:
-        """It is on this hub now. Returns the hub it was on, or ''."""
+    def time(self) -> float:
+        """Seconds since 1970, the same on every hub."""
+
+    async def claim(self, device: str, account: str, since: float) -> str:
+        """It is on this hub, since that time. Returns the hub it was on, '' for none, or ``!`` when another has a newer socket of it."""
 
     async def release(self, device: str) -> bool:
         """It left. False when another hub has it."""
@@ -157,9 +160,9 @@ class SocketGateway:
         """Whether a device has a socket here."""
         return device in self._connections
 
-    def here(self) -> dict[str, str]:
-        """Devices that are connected here, each with its account."""
-        return {device: c.session.account for device, c in self._connections.items() if c.session is not None}
+    def here(self) -> dict[str, tuple[str, float]]:
+        """Devices that are connected here, each with its account and since when."""
+        return {device: (c.session.account, c.since) for device, c in self._connections.items() if c.session is not None}
 
     def __len__(self) -> int:
         """Authenticated sockets."""
@@ -244,6 +247,7 @@ class SocketGateway:
             if connection.timer is not None:
                 connection.timer.cancel()
                 connection.timer = None
+            connection.since = self._routes.time()
             connection.hold()
             self._spawn(self._hello(connection, bytes(message)))
         else:
@@ -335,7 +339,10 @@ class SocketGateway:
             return
         self._enter(connection, session)
         try:
-            node = await self._routes.claim(session.device, session.account)
+            node = await self._routes.claim(session.device, session.account, connection.since)
+            if node == "!":
+                connection.close(CloseCode.REPLACED)
+                return
             if node:
                 self._replaced(session.device, node)
             sync = await self._sync(session)
