@@ -51,7 +51,12 @@ async def seed(database: Database, book_redis: Redis, counts: Sequence[int]) -> 
             )  # fmt: skip
             await connection.execute(
                 insert(consents).values(
-                    account=account.id, purpose="phonebook", granted=True, policy_version="2024-1", text_sha256="0" * 64, at=0
+                    account=account.id,
+                    purpose="phonebook",
+                    granted=True,
+                    policy_version=Settings().policy_version,
+                    text_sha256="0" * 64,
+                    at=0,
                 )
             )  # the sweep of address books without a consent would take these
             for _ in range(count):
