@@ -73,7 +73,7 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
         "synchronous=NORMAL",
         "foreign_keys=ON",
         "secure_delete=ON",  # deleted rows are overwritten with zeros, not left in free pages (P23)
-        "busy_timeout=5000",
+        "busy_timeout=20000",  # several hubs of one machine may write, and a checkpoint waits for all of them
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
