@@ -273,8 +273,8 @@ FAULTS: Final[dict[str, Callable[[Fleet], Awaitable[None]]]] = {
 }
 
 
-async def run_fault(ships: Fleet, name: str, couples: list[Couple]) -> dict[str, Any]:
-    """Half of the couples talk, half ring; then the fault; then everyone must agree."""
+async def run_fault(ships: Fleet, name: str, couples: list[Couple], *, expire: bool) -> dict[str, Any]:
+    """Half of the couples talk, half ring; then the fault; then everyone must agree. ``expire``: nobody ends those that ring."""
     talking, ringing = couples[: len(couples) // 2], couples[len(couples) // 2 :]
     for couple in couples:
         couple.call = base64url.encode(random.randbytes(16))
@@ -292,6 +292,8 @@ async def run_fault(ships: Fleet, name: str, couples: list[Couple]) -> dict[str,
     devices = [device for couple in couples for device in (couple.caller, couple.callee)]
     # those that ring are over after their time at the latest; everyone is connected again
     settled = begun + RING_TIMEOUT + _LATE + 12
+    if not expire:
+        await asyncio.gather(*(one(lambda c=c: _hang_up(c)) for c in ringing))  # type: ignore[misc]
     for couple in ringing:
         for device in (couple.caller, couple.callee):
             left = max(0.1, settled - time.monotonic())
@@ -340,8 +342,8 @@ def _history(path: Path, calls: set[str]) -> dict[str, set[str]]:
     return reasons
 
 
-async def run(folder: Path, *, calls: int, faults: list[str]) -> dict[str, Any]:
-    """All faults, one after the other, on one fleet of three hubs."""
+async def run(folder: Path, *, calls: int, faults: list[str], expire: bool = True) -> dict[str, Any]:
+    """All faults, one after the other, on one fleet of three hubs. ``expire``: calls that ring do so until their time is over."""
     say(f"seeding {2 * calls} accounts")
     people = await seed(folder / "data", 2 * calls)
     rng = random.Random(20261124)
@@ -364,7 +366,7 @@ async def run(folder: Path, *, calls: int, faults: list[str]) -> dict[str, Any]:
                 for device in some:
                     device.start(http)
                 await asyncio.gather(*(device.until(lambda d=device: d.online, 60) for device in some))  # type: ignore[misc]
-            return {name: await run_fault(ships, name, couples) for name in faults}
+            return {name: await run_fault(ships, name, couples, expire=expire) for name in faults}
         finally:
             await asyncio.gather(*(device.stop() for device in devices))
             for number in ships.hubs:

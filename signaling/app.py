@@ -207,6 +207,7 @@ class Hub:
                 links=link_store,
                 registrations=registrations,
                 presence=self.presence,
+                left=lambda account: self.sockets.gone(account),
             ),
             books_answer=contacts.answers,
             restrict=lambda account, restricted: restriction.set(account, restricted=restricted),
@@ -416,8 +417,12 @@ def erasure_steps(
     links: LinkStore,
     registrations: RegistrationStore,
     presence: PresenceService,
+    left: Callable[[str], Awaitable[None]],
 ) -> dict[What, list[Step]]:
     """What each store beside SQL does when an account or an address book is erased (P23)."""
+
+    async def leave(note: Owed) -> None:
+        await left(note.account)  # where its devices were connected is in Redis until then
 
     async def end_calls(_note: Owed) -> None:
         await calls.drain()  # the devices' calls end with the devices; here they have
@@ -438,7 +443,7 @@ def erasure_steps(
     async def empty_book(note: Owed) -> None:
         await contacts.erase_book(note.account, known=note.known)
 
-    of_account: list[Step] = [end_calls, forget_links, forget_registrations, forget_presence, forget_contacts]
+    of_account: list[Step] = [leave, end_calls, forget_links, forget_registrations, forget_presence, forget_contacts]
     return {What.ACCOUNT: of_account, What.ADDRESS_BOOK: [empty_book]}
 
 

@@ -1,4 +1,4 @@
-"""Calls as devices may see them: messages and views out of the state (pure)."""
+"""Calls as devices may see them: messages and views out of the state."""
 
 from collections.abc import Sequence
 

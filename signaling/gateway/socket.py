@@ -49,6 +49,8 @@ _AT_ONCE: Final = 64
 """Clients that are let in at the same time, the others wait their turn: a stampede must not take the stores from those who are in."""
 _MANY: Final = 500
 """Devices whose leaving is said at a time."""
+_LEAVING: Final = 10.0
+"""Seconds that a device has to be gone after it was told to leave."""
 _GOODBYE: Final = 3.0
 """Seconds that clients have to take their leave when the hub ends."""
 
@@ -185,6 +187,15 @@ class SocketGateway:
             self._spawn(self._resync(connection))
         else:
             connection.stale = True  # its first one is on its way, and may be old already
+
+    async def gone(self, account: str) -> None:
+        """Wait until no device of an account is connected here and none is said to be: after they were told to leave.
+
+        Raises ``TimeoutError`` when that takes longer than any client has for it.
+        """
+        async with asyncio.timeout(_LEAVING):
+            while account in self._accounts or any(session.account == account for session, _ in self._gone.values()):  # noqa: ASYNC110 - bounded, and nothing waits on it in a hurry
+                await asyncio.sleep(0.02)
 
     async def close(self, over: float = 0.0) -> None:
         """Close every socket: the hub goes away. Spread over ``over`` seconds, so that not all clients come to another hub at once."""
