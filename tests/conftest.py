@@ -59,6 +59,12 @@ async def redis(_valkeys) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
+def book_url(_valkeys) -> str:
+    """The URL of the Redis for address books."""
+    return _valkeys[1].url
+
+
+@pytest.fixture
 async def book_redis(_valkeys) -> AsyncIterator[Redis]:
     async for client in _clean(_valkeys[1].url):
         yield client

@@ -1,0 +1,60 @@
+"""Two hubs on a Redis Cluster, and on a master that Sentinel replaces: calls between them work, and outlive the master."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from signaling.storage.sql import Database
+from tests.conftest import eventually
+from tests.integration.hub_fixture import running_hub, running_keyholder
+from tests.integration.test_many_hubs import Town, connected
+from tests.phones import SEALED, seed
+from tests.redis_servers import redis_cluster, redis_sentinel
+
+
+@asynccontextmanager
+async def town_on(redis_url: str, database_url: str, book_url: str, book_redis, folder) -> AsyncIterator[Town]:
+    async with AsyncExitStack() as stack:
+        socket = await stack.enter_async_context(running_keyholder(folder))
+        hubs = [
+            await stack.enter_async_context(
+                running_hub(folder, socket, database_url=database_url, redis_url=redis_url, book_url=book_url)
+            )
+            for _ in range(2)
+        ]
+        await eventually(lambda: all(len(hub.hub.cluster.nodes.others) == 1 for hub in hubs))
+        database = Database(database_url)
+        ann, ben = await seed(database, book_redis, [1, 2])
+        await database.close()
+        yield Town(hubs, ann, ben, stack)
+
+
+async def test_calls_across_hubs_on_a_redis_cluster(empty_postgres, book_url, book_redis, tmp_path):
+    async with redis_cluster(tmp_path) as url, town_on(url, empty_postgres, book_url, book_redis, tmp_path) as town:
+        ann, one, other = await town.phone(town.ann, 0, 0), await town.phone(town.ben, 0, 1), await town.phone(town.ben, 1, 0)
+        call = await connected(town, ann, one)
+        await other.reaches(call, "ended:answered_elsewhere")
+        await ann.ask("call.signal", call=call, to=one.device, payload=SEALED)
+        await one.until(lambda: any(event["type"] == "call.signalled" for event in one.events))
+        await one.connect(town.hubs[0].url)
+        assert one.calls[call] == "connected"
+        await one.ask("call.hangup", call=call)
+        await ann.reaches(call, "ended:hangup")
+        history = town.hubs[1].hub.history
+        lines = await history.page(town.ann.id, before=None, limit=10)
+        assert [line.call for line in lines.calls] == [call]
+
+
+async def test_a_call_outlives_the_master_that_sentinel_replaces(empty_postgres, book_url, book_redis, tmp_path):
+    async with (
+        redis_sentinel(tmp_path) as (url, master),
+        town_on(url, empty_postgres, book_url, book_redis, tmp_path) as town,
+    ):
+        ann, ben = await town.phone(town.ann, 0, 0), await town.phone(town.ben, 0, 1)
+        call = await connected(town, ann, ben)
+        master.kill()
+        async with asyncio.timeout(40):
+            while (answer := await ben.ask("call.hangup", call=call))["type"] != "ok":  # as the SDK asks again
+                assert answer["code"] in ("unavailable", "unknown_call"), answer
+                await asyncio.sleep(0.5)
+        await ann.reaches(call, "ended:hangup", "ended:sync")
