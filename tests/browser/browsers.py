@@ -64,6 +64,7 @@ _FIND = """
   });
   if (found.length === 0) return null;
   const element = found.find((one) => named(one) === name) ?? found[0];
+  window.aim = element;
   element.scrollIntoView({ block: "center", behavior: "instant" });
   const box = element.getBoundingClientRect();
   return { x: box.x + box.width / 2, y: box.y + box.height / 2, disabled: element.disabled === true, value: element.value ?? null };
@@ -218,7 +219,9 @@ class Page:
         return await self.js(_FIND, role, name, False) is not None
 
     async def click(self, role: str, name: str, *, exact: bool = False, timeout: float = 15.0) -> None:
-        """Wait for an element that can be used and is at rest, and click it."""
+        """Wait for an element that can be used and is at rest, and click it; once more, as a person would, when the page moved it away from
+        under the pointer.
+        """
         arguments = json.dumps([role, name, exact])
         # at rest: what moves while the page is still being drawn would be missed by the click
         condition = f"""(async () => {{
@@ -227,10 +230,20 @@ class Page:
             if (!before || before.disabled) return null;
             await new Promise((resolve) => setTimeout(resolve, 30));
             const now = look();
-            return now && !now.disabled && now.x === before.x && now.y === before.y ? now : null;
+            if (!now || now.disabled || now.x !== before.x || now.y !== before.y) return null;
+            window.hit = false;
+            document.addEventListener("pointerdown", (event) => {{
+                const path = event.composedPath();
+                window.hit = path.includes(window.aim) || [...(window.aim.labels ?? [])].some((label) => path.includes(label));
+            }}, {{ capture: true, once: true }});
+            return now;
         }})()"""
-        at = await self.until(condition, f"{role} {name!r} to be usable", timeout)
-        await self.click_at(at["x"], at["y"])
+        for _ in range(3):
+            at = await self.until(condition, f"{role} {name!r} to be usable", timeout)
+            await self.click_at(at["x"], at["y"])
+            if await self.js("() => window.hit !== false"):  # a new page knows nothing of it
+                return
+        raise AssertionError(f"{self.name}: {role} {name!r} does not keep still")
 
     async def fill(self, name: str, text: str) -> None:
         """Click a text field, replace what is in it by typing; once more if the page took the focus away while it was drawn."""
