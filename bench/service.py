@@ -133,5 +133,5 @@ async def serving(folder: Path, *, cores: set[int] | None = None, env: Mapping[s
         if cores:
             for thread in Path(f"/proc/{hub}/task").iterdir():  # SQLite's threads are the hub's, too
                 os.sched_setaffinity(int(thread.name), cores)
-        valkeys = [pid for pid, text in commands.items() if "valkey" in text.split()[0]]
+        valkeys = [pid for pid, text in commands.items() if "valkey" in text.partition(" ")[0]]
         yield Service(url, "127.0.0.1", int(url.rsplit(":", 1)[1]), hub, valkeys, process.pid)
