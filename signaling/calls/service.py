@@ -269,13 +269,15 @@ class CallService:
         pairs = await self._load(keys)
         others = {d for pair in pairs for call in pair.calls.values() for d in _devices(call) if not self._online(d)}
         nodes = {} if self._cluster.alone else await self._cluster.locate(others)
-        views: list[CallView] = []
+        records: dict[str, list[Record]] = {}
         for pair in pairs:
             pair.nodes = {d: nodes[d] for call in pair.calls.values() for d in _devices(call) if d in nodes}
             for call in await self._returned(pair, device):
-                view = call_view(call, device, await self._store.sealed(pair.key, call.id), self._clock())
-                if view is not None:
-                    views.append(view)
+                records[call.id] = await self._store.sealed(pair.key, call.id)
+        # as things stand now, after all waiting: what was told to the device meanwhile must not be taken back by what it is told next
+        now = self._clock()
+        standing = [call for pair in pairs for call in pair.calls.values() if call.id in records]
+        views = [view for call in standing if (view := call_view(call, device, records[call.id], now)) is not None]
         return sorted(views, key=lambda view: view.call)
 
     def leaving(self, session: Session) -> None:

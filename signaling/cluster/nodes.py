@@ -6,6 +6,7 @@ A hub whose lease ran out (it was stopped, or cut off from Redis) learns so at i
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -21,6 +22,10 @@ NODES: Final = "{hub}:nodes"
 """Redis key: node ids by the end of their lease."""
 LEASE: Final = 10.0
 """Seconds until a hub that renews no more counts as dead. Far below the 30 s after which nobody may still look online because of it."""
+GRACE: Final = 5.0
+"""Seconds that hubs whose lease ran out have to take it again before they are buried: when Redis was away, everyone's ran out."""
+_LINGER: Final = 30.0
+"""Seconds for which a hub that was there is reckoned with."""
 RENEWAL: Final = 2.0
 """Seconds between renewals: several may fail before the lease is lost."""
 
@@ -65,6 +70,7 @@ class Nodes:
         self.node = node
         self.others: frozenset[str] = frozenset()
         """Ids of the other hubs that are alive, as of the last renewal."""
+        self._last_others = -math.inf
         self._redis = redis
         self._prefix = routes_prefix
         self._on_gap = on_gap
@@ -80,9 +86,15 @@ class Nodes:
         """Seconds since 1970 by Redis's clock, the same for all hubs; a jump of this machine's clock does not move it."""
         return time.time() if self._offset is None else self._offset + self._monotonic()
 
+    @property
+    def alone(self) -> bool:
+        """Whether there is no other hub, and was none a moment ago."""
+        return not self.others and self._monotonic() - self._last_others > _LINGER
+
     def joined(self, node: str) -> None:
         """Another hub says that it has started."""
         self.others |= {node}
+        self._last_others = self._monotonic()
 
     def missed(self) -> None:
         """The connection to Redis broke: look, at the next renewal, for what was missed."""
@@ -150,10 +162,14 @@ class Nodes:
             self._care(self._after_death(dead))
 
     async def _after_death(self, dead: list[str]) -> None:
-        log.warning("cluster: %d hubs are gone", len(dead))
+        await asyncio.sleep(GRACE)
+        gone = [node for node in dead if node not in self.others]
+        if not gone:
+            return
+        log.warning("cluster: %d hubs are gone", len(gone))
         while True:
             try:
-                await self._on_death(dead)
+                await self._on_death(gone)
                 return
             except Exception as error:
                 log.error("cluster: cleaning up after a hub failed (%s); trying again", type(error).__name__)
@@ -169,4 +185,6 @@ class Nodes:
         if not first and not answer[1]:
             self._gap = True
         self.others = frozenset(node.decode() for node in answer[2]) - {self.node}
+        if self.others:
+            self._last_others = answered
         return [node.decode() for node in answer[3] if node.decode() != self.node]

@@ -39,7 +39,7 @@ class Cluster:
     @property
     def alone(self) -> bool:
         """Whether there is no other hub now."""
-        return not self.nodes.others
+        return self.nodes.alone
 
     def lives(self, node: str) -> bool:
         """Whether a hub is alive, as far as is known."""
