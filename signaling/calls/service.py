@@ -199,6 +199,7 @@ class CallService:
         self._armed = 0.0
         self._signals: list[tuple[str, str, Record]] = []
         self._recent: deque[tuple[float, str, tuple[str, str], bytes]] = deque()
+        self._looking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: set[str] = set()
         self._placed: dict[str, int] = {}
@@ -210,7 +211,7 @@ class CallService:
         """Look after calls of hubs that are no more, and begin to write history."""
         await self.bury()
         self._history.start()
-        self._spawn(self._orphans())
+        self._looking = asyncio.get_running_loop().create_task(self._orphans())
 
     async def close(self) -> None:
         """Finish what is queued. Live calls stay in Redis for the other hubs, or the next."""
@@ -218,10 +219,13 @@ class CallService:
         if self._timer is not None:
             self._timer.cancel()
         await self._idle.wait()
-        for task in self._tasks:
-            task.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=5)
+            # devices that left may be on other hubs already, which are yet to be told
+            _, late = await asyncio.wait(self._tasks, timeout=3)
+            for task in late:
+                task.cancel()
         await self._history.close()
 
     def __len__(self) -> int:
@@ -266,6 +270,11 @@ class CallService:
         keys += [pair.key for pair in self._pairs_with(device) if pair.key not in keys]
         if not keys:
             return []
+        # what another hub has stored of a device that just came from there may not have been told to this one
+        for key, (version, calls) in zip(keys, await self._store.load(keys), strict=True):
+            held = self._pairs.get(key)
+            if held is not None and counter(version) > counter(held.version):
+                self._set(held, version, calls)
         pairs = await self._load(keys)
         others = {d for pair in pairs for call in pair.calls.values() for d in _devices(call) if not self._online(d)}
         nodes = {} if self._cluster.alone else await self._cluster.locate(others)
