@@ -90,7 +90,7 @@ from signaling.settings import Settings
 from signaling.storage.migrate import migrate
 from signaling.storage.redis import AnyRedis, any_redis_client, redis_client
 from signaling.storage.scrub import AppendOnlyFile, scrub_sql
-from signaling.storage.sql import Database
+from signaling.storage.sql import Database, configured_database
 from signaling.support.announcements import AnnouncementService
 from signaling.support.tickets import TicketService
 from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState, Purpose, PushKind
@@ -532,7 +532,7 @@ def make_hub(settings: Settings) -> Hub:
         raise ValueError("redis_url and address_book_redis_url are needed")
     return Hub(
         settings,
-        database=Database(settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir.absolute()}/kloudtalk.db"),
+        database=configured_database(settings),
         redis=any_redis_client(settings.redis_url),
         book_redis=redis_client(settings.address_book_redis_url),
     )

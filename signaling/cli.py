@@ -52,6 +52,12 @@ def parser() -> argparse.ArgumentParser:
             "internet and to nothing else. Without a turn_secret it makes one and says which settings the hub needs.",
         ),
         (
+            "migrate",
+            "bring the database to a schema",
+            "Hubs do it by themselves when they start. This command does it beforehand, or takes the schema back before an older release is "
+            "installed again: what the newer tables and columns hold is lost then, so make a backup first, and stop every hub.",
+        ),
+        (
             "check",
             "validate settings and reach every configured store and server",
             "Prints one line per thing; exits with 1 if any failed.",
@@ -61,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
         _common_options(command)
         if name == "turn-config":
             _turn_options(command)
+        if name == "migrate":
+            command.add_argument("--to", metavar="REVISION", help="which one (default: the newest that this release knows)")
         if name in ("serve", "hub"):
             command.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
             command.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8440)")
@@ -140,6 +148,8 @@ def main(arguments: list[str] | None = None) -> int:
         from signaling.checks import run_checks
 
         return 0 if asyncio.run(run_checks(settings)) else 1
+    if options.command == "migrate":
+        return _migrate(settings, options.to)
     if options.command in OPERATOR_COMMANDS:
         return _operator(settings, options)
     try:
@@ -149,6 +159,30 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except Exception as error:
         print(f"kloudtalk {options.command}: {error or type(error).__name__}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _migrate(settings: Settings, target: str | None) -> int:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from signaling.storage.migrate import NEWEST, MigrationError, migrate
+    from signaling.storage.sql import configured_database
+
+    async def run() -> str | None:
+        database = configured_database(settings)
+        try:
+            return await migrate(database, target or NEWEST)
+        finally:
+            await database.close()
+
+    try:
+        print(f"the database is at revision {asyncio.run(run())}")
+    except (MigrationError, OSError) as error:
+        print(f"kloudtalk migrate: {error}", file=sys.stderr)
+        return 1
+    except SQLAlchemyError as error:
+        print(f"kloudtalk migrate: the database does not answer ({type(error).__name__})", file=sys.stderr)
         return 1
     return 0
 

@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import Engine, Row, Select, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from signaling.settings import Settings
+
 
 class Database:
     """One engine, and transactions on it. Create with a SQLAlchemy URL; ``close`` when done."""
@@ -63,6 +65,11 @@ class Database:
             self._reader.dispose()
         if self._thread is not None:
             self._thread.shutdown(wait=False)
+
+
+def configured_database(settings: Settings) -> Database:
+    """The database that the settings name; none named: SQLite in the data folder."""
+    return Database(settings.database_url or f"sqlite+aiosqlite:///{settings.data_dir.absolute()}/kloudtalk.db")
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from signaling.storage.migrate import revisions
 from tests.conftest import redis_client
 
 ROOT = Path(__file__).parent.parent.parent
@@ -238,3 +239,15 @@ async def test_help_reads_well():
     assert status == 0
     assert "Needs no configuration" in " ".join(said.split())
     assert "--data-dir" in said
+
+
+async def test_migrate_brings_the_schema_back_and_forward_and_refuses_what_it_does_not_know(tmp_path):
+    assert await run("migrate", KLOUDTALK_DATA_DIR=str(tmp_path)) == (0, f"the database is at revision {revisions()[-1]}\n")
+    code, output = await run("migrate", "--to", "0001", KLOUDTALK_DATA_DIR=str(tmp_path))
+    assert (code, output) == (0, "the database is at revision 0001\n")
+    code, output = await run("migrate", "--to", "9999", KLOUDTALK_DATA_DIR=str(tmp_path))
+    assert code == 1
+    assert "there is no revision 9999" in output
+    code, output = await run("migrate", KLOUDTALK_DATABASE_URL="postgresql+asyncpg://kloudtalk:secret@127.0.0.1:1/none")
+    assert code == 1
+    assert "secret" not in output

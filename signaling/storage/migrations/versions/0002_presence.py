@@ -26,3 +26,10 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("presence_exceptions", schema=None) as batch_op:
         batch_op.create_index("ix_presence_exceptions_excepted", ["excepted"], unique=False)
+
+
+def downgrade() -> None:
+    """Drop the table and the settings."""
+    op.drop_table("presence_exceptions")
+    for column in ("always_relay", "online_to", "last_seen_to"):
+        op.drop_column("accounts", column)

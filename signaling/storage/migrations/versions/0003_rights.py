@@ -36,5 +36,4 @@ def downgrade() -> None:
     """Drop the tables."""
     op.drop_table("objections")
     op.drop_table("owed_erasures")
-    with op.batch_alter_table("accounts", schema=None) as batch_op:
-        batch_op.drop_column("restricted_at")
+    op.drop_column("accounts", "restricted_at")

@@ -26,3 +26,11 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["account"], ["accounts.id"], name=op.f("fk_pictures_account"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_pictures")),
     )
+
+
+def downgrade() -> None:
+    """Drop the columns and the table."""
+    op.drop_table("pictures")
+    op.drop_column("devices", "details")
+    for column in ("about_changed_at", "about", "name"):
+        op.drop_column("accounts", column)

@@ -26,3 +26,8 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("push_subscriptions", schema=None) as batch_op:
         batch_op.create_index("ix_push_subscriptions_account", ["account"], unique=False)
+
+
+def downgrade() -> None:
+    """Drop the subscriptions."""
+    op.drop_table("push_subscriptions")

@@ -100,8 +100,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables."""
-    with op.batch_alter_table("accounts", schema=None) as batch_op:
-        batch_op.drop_column("business")
+    op.drop_column("accounts", "business")
     op.drop_table("order_references")
     op.drop_table("orders")
     op.drop_table("plans")
