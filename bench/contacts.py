@@ -47,6 +47,9 @@ class _Everyone:
     async def granted(self, _account: str, _purpose: Purpose) -> bool:
         return True
 
+    async def withdrawn(self, _account: str, _purpose: Purpose) -> bool:
+        return False
+
     def __getattr__(self, _name: str) -> Any:
         return lambda *_: None
 

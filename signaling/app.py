@@ -182,10 +182,14 @@ class Hub:
         async def erase_book(account: str) -> None:
             await self.erasure.erase_address_book(account)
 
+        async def no_quality(_account: str) -> None:
+            """Nothing is collected under this purpose yet."""
+
         # what was collected under a consent goes when it is withdrawn: a purpose without an entry here stops the hub from starting
         erasures: dict[Purpose, Callable[[str], Awaitable[object]]] = {
             Purpose.PHONEBOOK: erase_book,
             Purpose.DEVICE_DETAILS: details.forget,
+            Purpose.QUALITY: no_quality,
         }
         if erasures.keys() != set(Purpose):
             raise ValueError(f"purposes without an erasure: {sorted(set(Purpose) - erasures.keys())}")

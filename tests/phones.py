@@ -14,11 +14,13 @@ from redis.asyncio import Redis
 from sqlalchemy import insert
 
 from signaling.contacts.store import ContactStore
+from signaling.privacy.purposes import text_hash
 from signaling.settings import Settings
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, consents, devices
 from signaling.wire import base64url
 from signaling.wire.certificate import CertificateLink, DeviceCertificate
+from signaling.wire.rest import Purpose
 
 SEALED = "s" * 400
 
@@ -55,7 +57,7 @@ async def seed(database: Database, book_redis: Redis, counts: Sequence[int]) -> 
                     purpose="phonebook",
                     granted=True,
                     policy_version=Settings().policy_version,
-                    text_sha256="0" * 64,
+                    text_sha256=text_hash(Purpose.PHONEBOOK),
                     at=0,
                 )
             )  # the sweep of address books without a consent would take these

@@ -23,7 +23,10 @@ class Consents(Protocol):
     """Whether a user gave a consent (``privacy/consents.py``)."""
 
     async def granted(self, account: str, purpose: Purpose) -> bool:
-        """True only after an explicit yes that was not withdrawn."""
+        """True only after an explicit yes, to the words that are asked now, that was not withdrawn."""
+
+    async def withdrawn(self, account: str, purpose: Purpose) -> bool:
+        """Whether nothing that was collected may stay."""
 
 
 class OwedBooks(Protocol):
@@ -83,7 +86,7 @@ class ContactService:
         if count is None:
             raise Refused(ErrorCode.ADDRESS_BOOK_FULL)
         # withdrawn while we wrote? Then what was written goes, whichever of the two came last
-        if not await self._consents.granted(account, Purpose.PHONEBOOK):
+        if await self._consents.withdrawn(account, Purpose.PHONEBOOK):
             await self._store.delete(account, known=await self._directory.get(account) is not None)
             raise Refused(ErrorCode.CONSENT_REQUIRED)
         found = await self._directory.by_tokens(add)
@@ -186,7 +189,7 @@ class ContactService:
         cleared = 0
         async for account in self._store.accounts():
             exists = await self._directory.get(account) is not None
-            if not exists or (await self._store.has_book(account) and not await self._consents.granted(account, Purpose.PHONEBOOK)):
+            if not exists or (await self._store.has_book(account) and await self._consents.withdrawn(account, Purpose.PHONEBOOK)):
                 await self._store.delete(account, known=exists)
                 cleared += 1
         return cleared

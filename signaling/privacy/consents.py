@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from msgspec import UNSET
 from sqlalchemy import insert, select
 
-from signaling.privacy.purposes import text_hash
+from signaling.privacy.purposes import is_current, text_hash
 from signaling.storage.sql import Database
 from signaling.storage.tables import consents
 from signaling.wire.errors import ErrorCode, Refused
@@ -34,16 +34,25 @@ class ConsentService:
         self._clock = clock
 
     async def granted(self, account: str, purpose: Purpose) -> bool:
-        """True only after an explicit yes that was not withdrawn."""
+        """True only after an explicit yes, to the words that are asked now, that was not withdrawn: nothing new is collected without."""
         return (await self._current(account, purpose)).granted
+
+    async def withdrawn(self, account: str, purpose: Purpose) -> bool:
+        """Whether nothing that was collected may stay: there was no yes, or a no came after it.
+
+        What was collected under words that have changed since stays until the user answers the new ones.
+        """
+        current = await self._current(account, purpose)
+        return not (current.granted or current.changed)
 
     async def list(self, account: str) -> Consents:
         """Where every purpose stands."""
         return Consents([await self._current(account, purpose) for purpose in Purpose])
 
     async def change(self, account: str, purpose: Purpose, body: ChangeConsent) -> Consent:
-        """Record a yes or a no. A yes must refer to the text as it is now; a no is never refused."""
-        if body.granted and body.sha256 != text_hash(purpose):
+        """Record a yes or a no. A yes must refer to the text as it is now, in any language; a no is never refused."""
+        shown = is_current(purpose, body.sha256)
+        if body.granted and not shown:
             raise Refused(ErrorCode.INVALID, "`sha256` is not that of the text that is asked now; show it again")
         now = int(self._clock() * 1000)
         async with self._database.begin() as connection:
@@ -53,7 +62,7 @@ class ConsentService:
                     purpose=purpose,
                     granted=body.granted,
                     policy_version=self._policy_version,
-                    text_sha256=text_hash(purpose),
+                    text_sha256=body.sha256 if shown else text_hash(purpose),
                     at=now,
                 )
             )
@@ -63,7 +72,7 @@ class ConsentService:
 
     async def _current(self, account: str, purpose: Purpose) -> Consent:
         query = (
-            select(consents.c.granted, consents.c.at, consents.c.policy_version)
+            select(consents.c.granted, consents.c.at, consents.c.policy_version, consents.c.text_sha256)
             .where(consents.c.account == account, consents.c.purpose == purpose)
             .order_by(consents.c.id.desc())
             .limit(1)
@@ -72,4 +81,11 @@ class ConsentService:
             row = (await connection.execute(query)).first()
         if row is None:
             return Consent(purpose=purpose, granted=False, at=UNSET, policy_version=UNSET)
-        return Consent(purpose=purpose, granted=row.granted, at=row.at, policy_version=row.policy_version)
+        current = is_current(purpose, row.text_sha256)
+        return Consent(
+            purpose=purpose,
+            granted=row.granted and current,
+            at=row.at,
+            policy_version=row.policy_version,
+            changed=row.granted and not current,
+        )

@@ -69,6 +69,7 @@ class Purpose(StrEnum):
 
     PHONEBOOK = "phonebook"
     DEVICE_DETAILS = "device_details"
+    QUALITY = "quality"
 
 
 class PurposeText(Struct, frozen=True):
@@ -78,6 +79,8 @@ class PurposeText(Struct, frozen=True):
     text: str
     sha256: str
     """Hex SHA-256 of ``text``: what a consent refers to."""
+    language: str
+    """BCP 47. Each purpose is there in several, in English first; a yes to one of them is a yes."""
 
 
 class ServerInfo(Struct, frozen=True):
@@ -724,6 +727,9 @@ class Consent(Struct, frozen=True, omit_defaults=True):
     granted: bool
     at: Millis | UnsetType = UNSET
     policy_version: str | UnsetType = UNSET
+    changed: bool = False
+    """There was a yes, to words that have changed since. It is not granted, and nothing new is collected, until the new ones are answered;
+    a no deletes what was collected."""
 
 
 class Consents(Struct, frozen=True):
@@ -733,7 +739,7 @@ class Consents(Struct, frozen=True):
 
 
 class ChangeConsent(Struct, frozen=True):
-    """An explicit act: yes or no to the text whose hash is given."""
+    """An explicit act: yes or no to the text that was shown."""
 
     granted: bool
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]

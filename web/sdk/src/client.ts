@@ -171,16 +171,23 @@ export class KloudTalkClient extends EventTarget {
 
   async consents(): Promise<readonly Consent[]> {
     const { consents } = await this.#core.ask<wire.Consents>("GET", "/v1/consents");
-    const shown = consents.map((c): Consent => ({ purpose: c.purpose, granted: c.granted, at: c.at ?? null, policyVersion: c.policy_version ?? null }));
+    const shown = consents.map((c): Consent => ({ purpose: c.purpose, granted: c.granted, at: c.at ?? null, policyVersion: c.policy_version ?? null, changed: c.changed ?? false }));
     this.#core.set({ consents: shown });
     return shown;
   }
 
-  /** An explicit yes or no to the text of `serverInfo()`; no empties the address book here and at the server (P05). */
-  async setConsent(purpose: Purpose, granted: boolean): Promise<void> {
+  /** What the user is asked for a purpose, word for word: in the language (BCP 47, such as `de`) when the server has it, else in English. */
+  async question(purpose: Purpose, language = "en"): Promise<wire.PurposeText> {
     this.#info = null; // the text of now, not of when the page was opened
-    const text = (await this.serverInfo()).purposes.find((one) => one.purpose === purpose);
+    const texts = (await this.serverInfo()).purposes.filter((one) => one.purpose === purpose);
+    const text = texts.find((one) => one.language === language) ?? texts[0];
     if (text === undefined) throw new KloudTalkError("invalid");
+    return text;
+  }
+
+  /** An explicit yes or no to the question that was shown (default: the English one of now). No deletes what was collected (P05). */
+  async setConsent(purpose: Purpose, granted: boolean, shown?: wire.PurposeText): Promise<void> {
+    const text = shown ?? (await this.question(purpose));
     const body: wire.ChangeConsent = { granted, sha256: text.sha256 };
     await this.#core.ask("PUT", `/v1/consents/${purpose}`, body);
     if (purpose === "phonebook" && !granted) await this.#contacts.clear();

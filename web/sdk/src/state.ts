@@ -79,7 +79,11 @@ export interface DeviceInfo {
 }
 export interface DeviceDetails { readonly info: DeviceInfo; readonly network: string; readonly country: string | null; readonly region: string | null }
 export type Purpose = PurposeText["purpose"];
-export interface Consent { readonly purpose: Purpose; readonly granted: boolean; readonly at: number | null; readonly policyVersion: string | null }
+export interface Consent {
+  readonly purpose: Purpose; readonly granted: boolean; readonly at: number | null; readonly policyVersion: string | null;
+  /** There was a yes, to words that have changed since: ask again. */
+  readonly changed: boolean;
+}
 export interface Contact {
   readonly token: string; readonly name: string; readonly phone: string; readonly account: string | null;
   readonly pinned: boolean; readonly verified: boolean; readonly identityChanged: boolean; readonly blocked: boolean; readonly business: boolean;

@@ -318,7 +318,7 @@ export interface CertificateLink {
   readonly signature: string;
 }
 
-/** An explicit act: yes or no to the text whose hash is given. */
+/** An explicit act: yes or no to the text that was shown. */
 export interface ChangeConsent {
   readonly granted: boolean;
   readonly sha256: string;
@@ -390,6 +390,7 @@ export interface Consent {
   /** milliseconds since 1970-01-01T00:00:00Z */
   readonly at?: number;
   readonly policy_version?: string;
+  readonly changed?: boolean;
 }
 
 /** Every purpose. */
@@ -793,13 +794,14 @@ export interface Proof {
 }
 
 /** Purposes that need a consent of their own (P21). */
-export type Purpose = "device_details" | "phonebook";
+export type Purpose = "device_details" | "phonebook" | "quality";
 
 /** What the user is asked, word for word. */
 export interface PurposeText {
   readonly purpose: Purpose;
   readonly text: string;
   readonly sha256: string;
+  readonly language: string;
 }
 
 /** Ways to wake a device that has no socket. */
