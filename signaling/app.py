@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +46,8 @@ from signaling.calls.relations import Relations
 from signaling.calls.relays import RelayService
 from signaling.calls.service import CallService
 from signaling.calls.store import CallStore
+from signaling.calls.trace import Trace, rung_of
+from signaling.calls.traces import Traces
 from signaling.cluster.service import Cluster
 from signaling.contacts.discovery import Discovery
 from signaling.contacts.service import ContactService
@@ -55,6 +58,7 @@ from signaling.gateway.request import Handlers, RestRequest, Session
 from signaling.gateway.rest import RestGateway
 from signaling.gateway.socket import PATH, SocketGateway
 from signaling.operators.audit import AuditTrail
+from signaling.operators.pseudonyms import Pseudonyms
 from signaling.operators.service import Operators
 from signaling.plans.payments import PaymentProvider, StandardWebhooks
 from signaling.plans.rules import parse_product
@@ -69,6 +73,8 @@ from signaling.privacy.export import Exporter, Live
 from signaling.privacy.export_sections import (
     SECTIONS,
     AddressBookSection,
+    CallTrace,
+    CallTracesSection,
     LinksSection,
     LiveCall,
     LiveCallsSection,
@@ -96,6 +102,8 @@ from signaling.support.tickets import TicketService
 from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState, Purpose, PushKind
 from turn_config.ice_servers import ice_servers
 
+_PSEUDONYMS: Final = 50_000
+"""Pseudonyms of accounts that call, remembered."""
 _SHUTDOWN: Final = 5.0
 """Seconds that open requests have to finish when the hub ends."""
 
@@ -145,7 +153,9 @@ class Hub:
             settle=lambda account: self.erasure.settle(account, What.ADDRESS_BOOK),
         )
         self.cluster = events.cluster = Cluster(redis, handle=events.heard, on_gap=events.missed, on_death=events.died)
-        call_store = CallStore(redis)
+        pseudonyms = self.pseudonyms = Pseudonyms(settings.keyholder_secret.encode())
+        call_store = CallStore(redis, trace_seconds=settings.call_trace_hours * 3600)
+        self.traces = Traces(redis, pseudonym=pseudonyms.of, shards=call_store.shards)
         self.history = events.history = History(database=database, redis=redis, node=self.cluster.node, shards=call_store.shards)
         relations = events.relations = Relations(database=database, books=contacts)
         calls = events.calls = self.calls = CallService(
@@ -157,6 +167,7 @@ class Hub:
             online=lambda device: self.sockets.online(device),
             resync=lambda device: self.sockets.resync(device),
             unreached=lambda devices, ttl: self.push.wake(devices, ttl),
+            pseudonym=lru_cache(_PSEUDONYMS)(pseudonyms.of) if settings.call_trace_hours else None,
         )
         vapid = Vapid(settings.keyholder_secret.encode(), settings.push_contact)
         self.push = PushService(
@@ -211,6 +222,7 @@ class Hub:
                 links=link_store,
                 registrations=registrations,
                 presence=self.presence,
+                traces=self.traces,
                 left=lambda account: self.sockets.gone(account),
             ),
             books_answer=contacts.answers,
@@ -225,6 +237,7 @@ class Hub:
                 "address books": contacts.sweep,
                 "presence": self.presence.sweep,
                 "live calls": calls.prune,
+                "traces of calls": self.traces.sweep,
                 "files": self._scrub,
             },
         )
@@ -237,7 +250,9 @@ class Hub:
         exporter = Exporter(
             database=database,
             server_name=settings.server_name,
-            live=export_sections(calls=calls, contacts=contacts, links=link_store, presence=PresenceStore(redis)),
+            live=export_sections(
+                calls=calls, contacts=contacts, links=link_store, presence=PresenceStore(redis), traces=self.traces
+            ),
             before=self.history.write_all,
         )
         self.audit = AuditTrail(database)
@@ -421,6 +436,7 @@ def erasure_steps(
     links: LinkStore,
     registrations: RegistrationStore,
     presence: PresenceService,
+    traces: Traces,
     left: Callable[[str], Awaitable[None]],
 ) -> dict[What, list[Step]]:
     """What each store beside SQL does when an account or an address book is erased (P23)."""
@@ -428,9 +444,10 @@ def erasure_steps(
     async def leave(note: Owed) -> None:
         await left(note.account)  # where its devices were connected is in Redis until then
 
-    async def end_calls(_note: Owed) -> None:
+    async def end_calls(note: Owed) -> None:
         await calls.drain()  # the devices' calls end with the devices; here they have
         await history.write_all()  # lines of an account that is gone are dropped
+        await traces.forget(note.account)
 
     async def forget_links(note: Owed) -> None:
         await links.forget(note.account)
@@ -451,7 +468,9 @@ def erasure_steps(
     return {What.ACCOUNT: of_account, What.ADDRESS_BOOK: [empty_book]}
 
 
-def export_sections(*, calls: CallService, contacts: ContactService, links: LinkStore, presence: PresenceStore) -> dict[str, Live]:
+def export_sections(
+    *, calls: CallService, contacts: ContactService, links: LinkStore, presence: PresenceStore, traces: Traces
+) -> dict[str, Live]:
     """Readers of what an export holds beside the rows of SQL (P22)."""
 
     async def address_book(account: str) -> AddressBookSection:
@@ -479,12 +498,16 @@ def export_sections(*, calls: CallService, contacts: ContactService, links: Link
             ]
         )
 
+    async def call_traces(account: str) -> CallTracesSection:
+        return CallTracesSection([_call_trace(trace) for trace in await traces.known_to(account)])
+
     async def seen(account: str) -> PresenceSection:
         now = (await presence.read([account]))[account]
         return PresenceSection(now.online, [minute for minute in (now.last_seen, now.before) if minute is not None])
 
     sections: dict[str, Live] = {
         "address_book": address_book,
+        "call_traces": call_traces,
         "links": open_links,
         "live_calls": live_calls,
         "presence": seen,
@@ -492,6 +515,18 @@ def export_sections(*, calls: CallService, contacts: ContactService, links: Link
     if sections.keys() != SECTIONS.keys():
         raise ValueError(f"sections of the export without a reader: {sorted(SECTIONS.keys() ^ sections.keys())}")
     return sections
+
+
+def _call_trace(trace: Trace) -> CallTrace:
+    rung = rung_of(trace.trail)
+    return CallTrace(
+        call=trace.id,
+        started_at=int(trace.created_at * 1000),
+        ended_at=int(trace.ended_at * 1000),
+        reason=trace.reason,
+        marks=[" ".join(map(str, (m.what, m.at, m.side, m.rung or ""))).rstrip() for m in trace.trail],
+        rung=UNSET if rung is None else rung,
+    )
 
 
 def default_web_root() -> Path | None:

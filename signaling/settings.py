@@ -64,6 +64,16 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         int, Meta(ge=0, description="Days after which a line of a user's call history is deleted; 0: when the user does.")
     ] = 365
 
+    call_trace_hours: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=720,
+            description="Hours for which operators can see what became of a call that ended (stages, rungs, reason, under pseudonyms); "
+            "0: not at all.",
+        ),
+    ] = 72
+
     trial_days: Annotated[int, Meta(ge=0, le=366, description="Days of the free trial of a plan; 0: there is none.")] = 30
     products: Annotated[
         tuple[str, ...],

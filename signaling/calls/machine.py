@@ -4,15 +4,43 @@ No I/O, no clock, no randomness: the caller gives the time. A call ends exactly 
 Whatever happens, a live call has a deadline, or is connected with both parties present: it cannot get stuck.
 """
 
+from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from signaling.wire.errors import ErrorCode, Refused
-from signaling.wire.messages import CONNECT_TIMEOUT, RETURN_TIMEOUT, RING_TIMEOUT, Reason, Stage
+from signaling.wire.messages import CONNECT_TIMEOUT, RETURN_TIMEOUT, RING_TIMEOUT, Reason, Rung, Stage
 
 # --- state -----------------------------------------------------------------------------------------------------------------
+
+
+MAX_MARKS: Final = 48
+"""Marks kept of one call; when there are more, those in the middle go."""
+
+
+class What(StrEnum):
+    """What a mark says."""
+
+    RANG = "rang"
+    TAKEN = "taken"
+    MEDIA = "media"
+    MOVED = "moved"
+    LEFT = "left"
+    BACK = "back"
+
+
+class Mark(Struct, frozen=True, array_like=True, gc=False):
+    """One line of a call's trail: what whoever runs the service is shown when something went wrong. It says nothing of content."""
+
+    what: What
+    at: int
+    """Milliseconds since the call was made."""
+    side: int
+    """0: the caller's device, 1: the callee's."""
+    rung: Rung | None = None
+    """``media`` and ``moved``: the way, if the device told it."""
 
 
 class Call(Struct, frozen=True, array_like=True):
@@ -50,6 +78,7 @@ class Call(Struct, frozen=True, array_like=True):
     reason: Reason | None = None
     superseded_by: str | None = None
     """The call that goes on in the place of this one (glare)."""
+    trail: tuple[Mark, ...] = ()
 
     @property
     def hidden(self) -> bool:
@@ -101,6 +130,18 @@ class Connected(Struct, frozen=True):
     """Media flows at a device."""
 
     device: str
+    rung: Rung | None = None
+
+
+class Moved(Struct, frozen=True):
+    """Media flows at a device again, perhaps another way."""
+
+    device: str
+    rung: Rung
+
+
+class Stopped(Struct, frozen=True):
+    """Whoever runs the service ends the call."""
 
 
 class Failed(Struct, frozen=True):
@@ -146,7 +187,22 @@ class Collided(Struct, frozen=True):
     """Loser: the id of the call that goes on."""
 
 
-Event = Rang | Accepted | Declined | Busy | Connected | Failed | HungUp | Left | Returned | Removed | DeadlinePassed | Collided
+Event = (
+    Rang
+    | Accepted
+    | Declined
+    | Busy
+    | Connected
+    | Moved
+    | Failed
+    | HungUp
+    | Left
+    | Returned
+    | Removed
+    | Stopped
+    | DeadlinePassed
+    | Collided
+)
 
 # --- effects ---------------------------------------------------------------------------------------------------------------
 
@@ -218,12 +274,12 @@ def advance(call: Call, event: Event, now: float) -> Step:
     nothing has changed.
     """
     if not call.live:
-        if isinstance(event, (Left, Returned, Removed, DeadlinePassed, Collided)):
+        if isinstance(event, (Moved, Left, Returned, Removed, Stopped, DeadlinePassed, Collided)):
             return call, []
         raise Refused(ErrorCode.UNKNOWN_CALL)
     match event:
         case Rang(device):
-            return _rang(call, device)
+            return _rang(call, device, now)
         case Accepted(device):
             return _accepted(call, device, now)
         case Declined(device):
@@ -232,8 +288,15 @@ def advance(call: Call, event: Event, now: float) -> Step:
         case Busy(device):
             _must_ring(call, device)
             return _if_none_free(replace(call, busy=call.busy | {device}), now)
-        case Connected(device):
-            return _connected(call, device, now)
+        case Connected(device, rung):
+            return _connected(call, device, rung, now)
+        case Moved(device, rung):
+            _must_talk(call, device)
+            return (
+                (call, [])
+                if call.stage is not Stage.CONNECTED
+                else (replace(call, trail=_trail(call, What.MOVED, device, now, rung)), [])
+            )
         case Failed(device):
             _must_talk(call, device)
             return _end(call, Reason.FAILED, now)
@@ -245,9 +308,11 @@ def advance(call: Call, event: Event, now: float) -> Step:
         case Left(device):
             return _left(call, device, now)
         case Returned(device):
-            return _returned(call, device)
+            return _returned(call, device, now)
         case Removed(device):
             return _removed(call, device, now)
+        case Stopped():
+            return _end(call, Reason.UNAVAILABLE, now)
         case DeadlinePassed():
             return _deadline(call, now)
         case Collided(device, superseded_by):
@@ -273,11 +338,21 @@ def _must_talk(call: Call, device: str) -> None:
         raise Refused(ErrorCode.WRONG_STAGE)
 
 
-def _rang(call: Call, device: str) -> Step:
+def _trail(call: Call, what: What, device: str, now: float, rung: Rung | None = None) -> tuple[Mark, ...]:
+    """The call's trail with one more mark."""
+    mark = Mark(what, int((now - call.created_at) * 1000), 0 if device == call.caller_device else 1, rung)
+    trail = call.trail
+    if len(trail) >= MAX_MARKS:
+        half = MAX_MARKS // 2
+        trail = trail[:half] + trail[1 - half :]
+    return (*trail, mark)
+
+
+def _rang(call: Call, device: str, now: float) -> Step:
     _must_ring(call, device)
     if call.stage is Stage.RINGING:
         return call, []
-    return replace(call, stage=Stage.RINGING, seq=call.seq + 1), [TellRings()]
+    return replace(call, stage=Stage.RINGING, seq=call.seq + 1, trail=_trail(call, What.RANG, device, now)), [TellRings()]
 
 
 def _accepted(call: Call, device: str, now: float) -> Step:
@@ -296,17 +371,20 @@ def _taken(call: Call, device: str, now: float, *, answered: bool) -> Step:
         answered=answered,
         deadline=now + CONNECT_TIMEOUT,
         away=call.away | (frozenset() if device in call.reached else {device}),
+        trail=_trail(call, What.TAKEN, device, now),
     )
     effects: list[Effect] = [TellAnswered() if answered else TellIncoming(device, accepted=True)]
     effects += [TellEnded(other, Reason.ANSWERED_ELSEWHERE) for other in call.devices if other != device and other in call.reached]
     return taken, effects
 
 
-def _connected(call: Call, device: str, now: float) -> Step:
+def _connected(call: Call, device: str, rung: Rung | None, now: float) -> Step:
     _must_talk(call, device)
     if not call.answered:
         raise Refused(ErrorCode.WRONG_STAGE)
-    call = replace(call, up=call.up | {device})
+    if device in call.up:
+        return call, []
+    call = replace(call, up=call.up | {device}, trail=_trail(call, What.MEDIA, device, now, rung))
     if call.stage is Stage.CONNECTED or len(call.up) < 2:
         return call, []
     up = replace(
@@ -323,15 +401,15 @@ def _left(call: Call, device: str, now: float) -> Step:
     call = replace(call, reached=call.reached - {device})
     if call.stage in _RINGING:
         if device == call.caller_device:
-            return replace(call, away=call.away | {device}), []
+            return replace(call, away=call.away | {device}, trail=_trail(call, What.LEFT, device, now)), []
         return _if_none_free(replace(call, busy=call.busy - {device}), now)
     if not call.is_party(device) or device in call.away:
         return call, []
     deadline = now + RETURN_TIMEOUT if call.stage is Stage.CONNECTED and call.deadline is None else call.deadline
-    return replace(call, away=call.away | {device}, deadline=deadline), []
+    return replace(call, away=call.away | {device}, deadline=deadline, trail=_trail(call, What.LEFT, device, now)), []
 
 
-def _returned(call: Call, device: str) -> Step:
+def _returned(call: Call, device: str, now: float) -> Step:
     if device in call.devices and call.stage in _RINGING and device not in call.reached:
         return replace(call, reached=call.reached | {device}), []  # `sync` offers it the call
     if not call.is_party(device):
@@ -339,7 +417,8 @@ def _returned(call: Call, device: str) -> Step:
     away = call.away - {device}
     deadline = None if call.stage is Stage.CONNECTED and not away else call.deadline
     reached = call.reached | {device} if device in call.devices else call.reached
-    return replace(call, away=away, deadline=deadline, reached=reached), []
+    trail = _trail(call, What.BACK, device, now) if device in call.away else call.trail
+    return replace(call, away=away, deadline=deadline, reached=reached, trail=trail), []
 
 
 def _removed(call: Call, device: str, now: float) -> Step:

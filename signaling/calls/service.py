@@ -29,6 +29,7 @@ from signaling.calls.pair import ABSENT, counter, decode_state, earliest, encode
 from signaling.calls.policy import may_ring
 from signaling.calls.relations import Facts, Relations
 from signaling.calls.store import TOMBSTONE, CallStore, CertificateRecord, Change, Record, SealedRecord, binary, encode_record
+from signaling.calls.trace import encode_trace, trace_of
 from signaling.calls.views import call_view, expires_in, history_lines, involves, peer_of, refusal
 from signaling.cluster.bus import inbox
 from signaling.cluster.messages import BusMessage, PairChanged, Resync, Text, encode_bus
@@ -48,6 +49,7 @@ from signaling.wire.messages import (
     CallHangup,
     CallIncoming,
     CallInvite,
+    CallMoved,
     CallRinging,
     CallRings,
     CallSignal,
@@ -147,6 +149,8 @@ class _Unit:
     ended: list[str] = field(default_factory=list)
     records: list[tuple[str, Record]] = field(default_factory=list)
     history: list[Line] = field(default_factory=list)
+    over: list[Call] = field(default_factory=list)
+    """Calls that ended, and are to be remembered."""
     tell: list[tuple[Reply | str, ServerMessage]] = field(default_factory=list)
     """To whom (a device, or who asked) and what."""
     late: list[str] = field(default_factory=list)
@@ -162,6 +166,8 @@ class CallService:
         online: whether a device has a socket here.
         resync: has a device that is here sent a new ``sync``.
         unreached: called with the devices that a ringing call does not reach, as they have no socket, and the seconds for which it rings.
+        finished: called with each call that this hub ended, once that is stored.
+        pseudonym: what stands for an account in traces; None: no traces are kept.
     """
 
     def __init__(
@@ -175,6 +181,8 @@ class CallService:
         online: Callable[[str], bool],
         resync: Callable[[str], object],
         unreached: Callable[[Sequence[str], float], None] = lambda _devices, _ttl: None,
+        finished: Callable[[Call], None] = lambda _call: None,
+        pseudonym: Callable[[str], str] | None = None,
     ) -> None:
         self._store = store
         self._relations = relations
@@ -184,6 +192,8 @@ class CallService:
         self._online = online
         self._resync = resync
         self._unreached = unreached
+        self._finished = finished
+        self._pseudonym = pseudonym
         self._clock = cluster.time
         self._pairs: dict[str, _Pair] = {}
         self._by_call: dict[str, _Pair] = {}
@@ -336,6 +346,65 @@ class CallService:
         """Live calls that an account takes part in, or is offered. Raises ``RedisError``."""
         found = await self._store.load(await self._store.pairs_of(account))
         return [call for _, calls in found for call in calls.values() if call.caller == account or not call.hidden]
+
+    async def stop(self, call_id: str) -> bool:
+        """Whoever runs the service ends a call, on whatever hub it is; False when there is no such live call.
+
+        Raises ``Refused(unavailable)`` or ``RedisError`` when Redis does not answer.
+        """
+        pair = self._by_call.get(call_id) or await self._pair_of(call_id)
+        if pair is None:
+            return False
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def work(unit: _Unit) -> None:
+            call = unit.calls.get(call_id)
+            if call is not None:
+                self._apply(unit, call, machine.Stopped(), self._clock())
+            unit.tell.append((lambda _message: done.set_result(call is not None), _NOTHING))
+
+        self._put(_Work(pair, work, failed=lambda: done.set_exception(Refused(ErrorCode.UNAVAILABLE, retry_after=1.0))))
+        return await done
+
+    async def _pair_of(self, call_id: str) -> _Pair | None:
+        keys = await self._store.every()
+        for start in range(0, len(keys), 200):
+            some = keys[start : start + 200]
+            for key, (_, calls) in zip(some, await self._store.load(some), strict=True):
+                if call_id in calls:
+                    return next(iter(await self._load([key])), None)
+        return None
+
+    async def live(self, limit: int) -> tuple[int, list[Call]]:
+        """How many pairs of accounts have live calls, and the calls of ``limit`` of them: those whose stage ends soonest, then those that
+        are connected. On whatever hub. Raises ``RedisError``.
+        """
+        total, keys = await self._store.first(limit)
+        found: list[Call] = []
+        for start in range(0, len(keys), 200):
+            found += [call for _, calls in await self._store.load(keys[start : start + 200]) for call in calls.values()]
+        return total, found
+
+    async def live_call(self, call_id: str) -> Call | None:
+        """A live call, on whatever hub. Raises ``RedisError``."""
+        known = self._by_call.get(call_id)
+        if known is not None:
+            return known.calls.get(call_id)
+        keys = await self._store.every()
+        for start in range(0, len(keys), 200):
+            for _, calls in await self._store.load(keys[start : start + 200]):
+                if call_id in calls:
+                    return calls[call_id]
+        return None
+
+    def placed_here(self) -> dict[str, int]:
+        """Live calls by stage, of those whose caller's device is on this hub: over all hubs each call counts once."""
+        counted: dict[str, int] = {}
+        for call_id, pair in self._by_call.items():
+            call = pair.calls[call_id]
+            if self._online(call.caller_device):
+                counted[call.stage] = counted.get(call.stage, 0) + 1
+        return counted
 
     async def prune(self) -> int:
         """Take pairs that have expired out of the index of deadlines; answers how many. Raises ``RedisError``."""
@@ -668,10 +737,7 @@ class CallService:
             unit.records.append((call.id, SealedRecord(device, call.caller_device, message.payload)))
             self._take(unit, call, step, certificate=session.certificate, answer=message.payload)
         else:
-            event = _EVENTS.get(kind)
-            if event is None:
-                raise Refused(ErrorCode.UNKNOWN_TYPE)
-            self._apply(unit, call, event(device), self._clock())
+            self._apply(unit, call, _event(device, message), self._clock())
         now_call = unit.calls.get(call.id)
         return Stage.ENDED if now_call is None else now_call.stage
 
@@ -782,6 +848,7 @@ class CallService:
                 tell.append((call.caller_device, CallAnswered(call.id, call.seq, peer, answer)))
             elif kind is machine.Remember:
                 unit.history += history_lines(call)
+                unit.over.append(call)
             else:
                 assert isinstance(effect, machine.TellIncoming)  # noqa: S101
                 if payloads is None:
@@ -914,7 +981,15 @@ class CallService:
         )  # fmt: skip
         if pair.nodes:
             change.outbox = self._outbox(unit, state)
+        if self._pseudonym is not None:
+            for over in unit.over:
+                change.traces += self._trace(over, self._pseudonym)
         return change
+
+    def _trace(self, call: Call, pseudonym: Callable[[str], str]) -> list[str | Raw]:
+        caller, callee = pseudonym(call.caller), pseudonym(call.callee)
+        trace = trace_of(call, caller=caller, callee=callee, hub=self._cluster.node)
+        return [call.id, binary(encode_trace(trace)), caller, callee]
 
     def _outbox(self, unit: _Unit, state: bytes) -> list[tuple[str, Raw]]:
         """What other hubs are told in the same transaction: the state, and the messages for their devices."""
@@ -947,6 +1022,8 @@ class CallService:
             self._set(pair, unit.version, unit.calls)
         if unit.history:
             self._history.wake()
+        for call in unit.over:
+            self._finished(call)
 
     def _tell(self, unit: _Unit) -> None:
         """Hand out what is true now. Texts for other hubs went with the state, if it changed."""
@@ -1127,11 +1204,22 @@ def _devices(call: Call) -> tuple[str, ...]:
     return (call.caller_device, call.callee_device)
 
 
+def _event(device: str, message: ClientMessage) -> machine.Event:
+    """What a request is to the machine. Raises ``Refused``."""
+    if isinstance(message, CallConnected):
+        return machine.Connected(device, None if message.rung is UNSET else message.rung)
+    if isinstance(message, CallMoved):
+        return machine.Moved(device, message.rung)
+    made = _EVENTS.get(type(message))
+    if made is None:
+        raise Refused(ErrorCode.UNKNOWN_TYPE)
+    return made(device)
+
+
 _EVENTS: Final[dict[type[ClientMessage], Callable[[str], machine.Event]]] = {
     CallRinging: machine.Rang,
     CallDecline: machine.Declined,
     CallBusy: machine.Busy,
-    CallConnected: machine.Connected,
     CallFailed: machine.Failed,
     CallHangup: machine.HungUp,
 }

@@ -8,6 +8,7 @@ single server there is one shard, and a batch is one command whatever is in it; 
 - ``{cN}:calls``: pairs with live calls by their earliest deadline
 - ``{cN}:calls_of:ACCOUNT``: pairs of an account that have live calls
 - ``{cN}:call_history``: lines of ended calls on their way to SQL
+- ``{cN}:trace:CALL``, ``{cN}:traces``, ``{cN}:traces_of:PSEUDONYM``: what is kept of ended calls for operators (``calls/traces.py``)
 
 Everything expires, should every hub die.
 """
@@ -36,6 +37,12 @@ TOMBSTONE: Final = 600
 cannot take the pair for lost."""
 CLUSTER_SHARDS: Final = 16
 """Shards in a Redis Cluster: enough to spread over the nodes of any cluster that calls need, few enough to look through."""
+
+
+TRACES: Final = 20_000
+"""Traces of ended calls kept in a shard; the oldest go first, should there be more before their time is over."""
+TRACES_OF: Final = 400
+"""The same for one account in a shard."""
 
 
 class SealedRecord(Struct, frozen=True, array_like=True, tag="s"):
@@ -80,15 +87,17 @@ class Change(Struct, array_like=True):
     history: list[Raw]
     outbox: list[tuple[str, Raw]] = []
     """Inbox of a hub, and the message for it."""
+    traces: list[str | Raw] = []
+    """Call, its trace, and the pseudonyms of caller and callee, in turns."""
 
 
 # One script does a whole shard's part of a batch: atomic, and one command with one argument to build and one answer to read instead of some
-# hundred. KEYS: any key of the shard. ARGV: shard prefix, whether the index of accounts is in this shard, the changes as MessagePack.
+# hundred. KEYS: any key of the shard. ARGV: shard prefix, whether the index of accounts is in this shard, the changes as MessagePack, seconds that traces are kept.
 # Answers, for each change, '' when it was done and the stored state when the version was another one ('-' when nothing is stored).
 _COMMIT: Final = f"""
 local prefix, indexed, out = ARGV[1], ARGV[2] == '1', {{}}
 for n, change in ipairs(cmsgpack.unpack(ARGV[3])) do
-  local id, expected, state, live, was, accounts, deadline, ended, records, lines, outbox = unpack(change)
+  local id, expected, state, live, was, accounts, deadline, ended, records, lines, outbox, traces = unpack(change)
   local key = prefix .. 'pair:' .. id
   if redis.call('GETRANGE', key, 0, 15) == expected then
     if live then
@@ -112,6 +121,16 @@ for n, change in ipairs(cmsgpack.unpack(ARGV[3])) do
     end
     for _, call in ipairs(ended) do redis.call('UNLINK', prefix .. 'sealed:' .. call) end
     for _, line in ipairs(lines) do redis.call('RPUSH', prefix .. 'call_history', line) end
+    for i = 1, #traces, 4 do
+      local call = traces[i]
+      redis.call('SET', prefix .. 'trace:' .. call, traces[i + 1], 'EX', ARGV[4])
+      if redis.call('LPUSH', prefix .. 'traces', call) > {TRACES} then redis.call('UNLINK', prefix .. 'trace:' .. redis.call('RPOP', prefix .. 'traces')) end
+      for side = 2, 3 do
+        local of = prefix .. 'traces_of:' .. traces[i + side]
+        if redis.call('LPUSH', of, call) > {TRACES_OF} then redis.call('UNLINK', prefix .. 'trace:' .. redis.call('RPOP', of)) end
+        redis.call('EXPIRE', of, ARGV[4])
+      end
+    end
     if indexed then
       for _, letter in ipairs(outbox) do
         redis.call('RPUSH', letter[1], letter[2])
@@ -172,8 +191,9 @@ end
 class CallStore:
     """Redis behind calls. Raises ``redis.exceptions.RedisError`` or ``OSError`` when it does not answer."""
 
-    def __init__(self, redis: AnyRedis) -> None:
+    def __init__(self, redis: AnyRedis, *, trace_seconds: int = 86_400) -> None:
         self._redis = redis
+        self._trace_seconds = str(max(1, trace_seconds))
         self._cluster = isinstance(redis, RedisCluster)
         self.shards = CLUSTER_SHARDS if self._cluster else 1
         self._nonce = secrets.token_bytes(4)
@@ -186,7 +206,9 @@ class CallStore:
     async def commit(self, changes: Sequence[Change]) -> list[bytes | None]:
         """Do a batch. For each change None when it was done, else what is stored instead (empty when nothing is)."""
         if not self._cluster:
-            answers: Any = await run_script(self._redis, _COMMIT, ["{c0}:calls"], ["{c0}:", "1", _encoder.encode(changes)])
+            answers: Any = await run_script(
+                self._redis, _COMMIT, ["{c0}:calls"], ["{c0}:", "1", _encoder.encode(changes), self._trace_seconds]
+            )
             return [_conflict(answer) for answer in answers]
         # in a cluster, the index of accounts is written before (an entry too many does no harm) and cleared after
         await self._index([c for c in changes if c.live and not c.was_live], "sadd")
@@ -196,7 +218,9 @@ class CallStore:
 
         async def one(shard: int, positions: list[int]) -> list[tuple[int, bytes | None]]:
             part = _encoder.encode([changes[position] for position in positions])
-            answers = await run_script(self._redis, _COMMIT, [f"{{c{shard}}}:calls"], [f"{{c{shard}}}:", "0", part])
+            answers = await run_script(
+                self._redis, _COMMIT, [f"{{c{shard}}}:calls"], [f"{{c{shard}}}:", "0", part, self._trace_seconds]
+            )
             return [(position, _conflict(answer)) for position, answer in zip(positions, answers, strict=True)]
 
         results: list[bytes | None] = [None] * len(changes)
@@ -245,6 +269,17 @@ class CallStore:
             some: Any = await self._redis.zrangebyscore(f"{{c{shard}}}:calls", "-inf", now, start=0, num=limit)
             found += [member.decode() for member in some]
         return found
+
+    async def first(self, limit: int) -> tuple[int, list[str]]:
+        """How many pairs have live calls, and ``limit`` of them, those with the earliest deadline first."""
+        total, found = 0, list[str]()
+        for shard in range(self.shards):
+            key = f"{{c{shard}}}:calls"
+            total += await self._redis.zcard(key)
+            if len(found) < limit:
+                some: Any = await self._redis.zrange(key, 0, limit - len(found) - 1)
+                found += [member.decode() for member in some]
+        return total, found
 
     async def every(self) -> list[str]:
         """Every pair with live calls. Index entries of pairs that have expired are removed on the way."""

@@ -3,7 +3,7 @@
 from msgspec import UNSET, Struct, UnsetType
 
 from signaling.wire.ids import AccountId, CallId, DeviceId, LinkId, Millis
-from signaling.wire.messages import Stage
+from signaling.wire.messages import Reason, Rung, Stage
 from signaling.wire.rest import Entry, LinkState
 
 
@@ -53,8 +53,28 @@ class PresenceSection(Struct, frozen=True):
     """The last two minutes in which it came or went, newest first."""
 
 
+class CallTrace(Struct, frozen=True, omit_defaults=True):
+    """What whoever runs the service can see, for some days, of a call that ended; your account stands there under a pseudonym."""
+
+    call: CallId
+    started_at: Millis
+    ended_at: Millis
+    reason: Reason
+    marks: list[str]
+    """``WHAT MILLISECONDS SIDE [RUNG]``: what happened, how long after the call was made, at which side (0: the caller)."""
+    rung: Rung | UnsetType = UNSET
+    """The way that media took."""
+
+
+class CallTracesSection(Struct, frozen=True):
+    """Traces of calls that ended in the last days."""
+
+    traces: list[CallTrace]
+
+
 SECTIONS: dict[str, type[Struct]] = {
     "address_book": AddressBookSection,
+    "call_traces": CallTracesSection,
     "links": LinksSection,
     "live_calls": LiveCallsSection,
     "presence": PresenceSection,

@@ -95,6 +95,20 @@ class Reason(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
+class Rung(StrEnum):
+    """Which rung of the ladder a device's media take, as coarse as running the service needs: whether two people share a network, or what
+    their addresses are, is not told.
+    """
+
+    DIRECT = "direct"
+    TURN_PEER = "turn_peer"
+    """Over a TURN server of the other side."""
+    TURN_UDP = "turn_udp"
+    TURN_TCP = "turn_tcp"
+    TURN_TLS = "turn_tls"
+    RELAY = "relay"
+
+
 Payloads = Annotated[dict[DeviceId, Sealed], Meta(min_length=1, max_length=MAX_DEVICES)]
 """One sealed payload per receiving device."""
 
@@ -155,6 +169,17 @@ class CallConnected(Request, frozen=True, tag="call.connected"):
     """Media flows at this device. The call is ``connected`` when both said so."""
 
     call: CallId
+    rung: Rung | UnsetType = UNSET
+    """The way that media take, for whoever runs the service."""
+
+
+class CallMoved(Request, frozen=True, tag="call.moved"):
+    """Media flow again at this device of a connected call, after they stopped or took another way. For whoever runs the service; the other
+    side learns it from the media.
+    """
+
+    call: CallId
+    rung: Rung
 
 
 class CallFailed(Request, frozen=True, tag="call.failed"):
@@ -192,6 +217,7 @@ ClientMessage = (
     | CallDecline
     | CallBusy
     | CallConnected
+    | CallMoved
     | CallFailed
     | CallHangup
     | CallSignal

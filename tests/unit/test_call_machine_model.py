@@ -7,13 +7,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from signaling.calls import machine
 from signaling.calls.machine import Call, TellEnded, advance
 from signaling.wire.errors import Refused
-from signaling.wire.messages import Reason, Stage
+from signaling.wire.messages import Reason, Rung, Stage
 
 CALLER, CALLEE = ("a1", "a2"), ("b1", "b2")
 ORDER = [Stage.INVITING, Stage.RINGING, Stage.CONNECTING, Stage.CONNECTED, Stage.ENDED]
 EVENTS = (
     machine.Rang, machine.Accepted, machine.Declined, machine.Busy, machine.Connected, machine.Failed, machine.HungUp,
-    machine.Left, machine.Returned, machine.Removed,
+    machine.Left, machine.Returned, machine.Removed, lambda device: machine.Moved(device, Rung.RELAY),
 )  # fmt: skip
 
 
@@ -37,7 +37,7 @@ class CallLife(RuleBasedStateMachine):
             after, effects = advance(before, event, self.now)
         except Refused:
             assert not isinstance(
-                event, (machine.Left, machine.Returned, machine.Removed, machine.DeadlinePassed, machine.Collided)
+                event, (machine.Left, machine.Returned, machine.Removed, machine.Stopped, machine.DeadlinePassed, machine.Collided)
             )
             return
         assert ORDER.index(after.stage) >= ORDER.index(before.stage)
@@ -55,6 +55,11 @@ class CallLife(RuleBasedStateMachine):
     @rule(kind=st.sampled_from(EVENTS), device=st.sampled_from(CALLER + CALLEE))
     def event(self, kind, device):
         self.step(kind(device))
+
+    @rule(chance=st.integers(0, 19))
+    def stop(self, chance):
+        if chance == 19:
+            self.step(machine.Stopped())
 
     @rule(seconds=st.sampled_from([0.1, 5.0, 19.9, 45.0, 61.0]))
     def time_passes(self, seconds):

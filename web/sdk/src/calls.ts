@@ -55,6 +55,12 @@ interface Live {
 }
 
 /** What the server has to get media through. */
+/** What this device tells the hub of a call. */
+type Report =
+  | { type: "call.ringing" | "call.busy" | "call.decline" | "call.hangup" | "call.failed"; call: string }
+  | { type: "call.connected"; call: string; rung?: wire.Rung }
+  | { type: "call.moved"; call: string; rung: wire.Rung };
+
 interface Ways { readonly servers: readonly RTCIceServer[]; readonly relay: boolean }
 
 export class Calls {
@@ -480,7 +486,7 @@ export class Calls {
     this.#release(live);
     // if the report was lost on the way
     if (view.stage === "inviting" && !live.outgoing) this.#tell({ type: "call.ringing", call: live.id }, live.id, false);
-    if (view.stage === "connecting" && live.reported) this.#tell({ type: "call.connected", call: live.id }, live.id, false);
+    if (view.stage === "connecting" && live.reported) this.#tell({ type: "call.connected", call: live.id, ...this.#rung() }, live.id, false);
   }
 
   /** How a call ended, if the hub has it among those that are over. */
@@ -552,6 +558,12 @@ export class Calls {
     return this.#sending;
   }
 
+  /** The way of the media, as coarse as whoever runs the service needs it: not whether two people share a network. */
+  #rung(): { rung?: wire.Rung } {
+    const rung = this.#core.state.call?.quality.rung ?? null;
+    return rung === null ? {} : { rung: rung === "host" || rung === "srflx" ? "direct" : rung };
+  }
+
   #flowing(live: Live, flowing: boolean): void {
     const core = this.#core;
     if (this.#live !== live || core.state.call === null) return;
@@ -559,9 +571,11 @@ export class Calls {
       live.interruptedAt = null;
       core.set({ call: { ...core.state.call, media: "flowing" } });
       void this.#checkFingerprint(live).then((genuine) => {
-        if (!genuine || live.reported || this.#live !== live) return;
+        if (!genuine || this.#live !== live) return;
+        const rung = this.#rung(); // the first look at the way is there by now
+        if (!live.reported) this.#tell({ type: "call.connected", call: live.id, ...rung }, live.id, false);
+        else if (rung.rung !== undefined) this.#tell({ type: "call.moved", call: live.id, rung: rung.rung }, live.id, false);
         live.reported = true;
-        this.#tell({ type: "call.connected", call: live.id }, live.id, false);
       });
       return;
     }
@@ -690,7 +704,7 @@ export class Calls {
   }
 
   /** Tells the hub. `insist`: when it cannot be told now, the next `sync` is the time. */
-  #tell(request: { type: "call.ringing" | "call.busy" | "call.decline" | "call.hangup" | "call.connected" | "call.failed"; call: string }, call: string, insist = true): void {
+  #tell(request: Report, call: string, insist = true): void {
     if (insist) this.#leaving.add(call);
     this.#core.request(request).then(
       () => { this.#leaving.delete(call); },

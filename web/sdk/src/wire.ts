@@ -148,6 +148,7 @@ export interface CallConnected {
   readonly id: number;
   /** call: 128 bits, base64url, chosen by the caller */
   readonly call: string;
+  readonly rung?: Rung;
 }
 
 /** The callee does not want the call: it ends on every device. */
@@ -217,6 +218,16 @@ export interface CallInvite {
   /** account: 128 bits, base64url */
   readonly to: string;
   readonly payloads: { readonly [key: string]: string };
+}
+
+/** Media flow again at this device of a connected call, after they stopped or took another way. For whoever runs the service; the other side learns it from the media. */
+export interface CallMoved {
+  readonly type: "call.moved";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  readonly rung: Rung;
 }
 
 /** One line of the user's call history. */
@@ -856,6 +867,9 @@ export interface RelayWay {
   readonly mos?: number;
 }
 
+/** Which rung of the ladder a device's media take, as coarse as running the service needs: whether two people share a network, or what their addresses are, is not told. */
+export type Rung = "direct" | "relay" | "turn_peer" | "turn_tcp" | "turn_tls" | "turn_udp";
+
 /** A sealed payload and the device that sealed it. */
 export interface SealedFrom {
   /** device: 128 bits, base64url, chosen by the device */
@@ -982,7 +996,7 @@ export interface VerifyCode {
 export type WhoCanCall = "contacts" | "everyone" | "nobody";
 
 /** Everything that a client may send. */
-export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallRinging | CallSignal | Hello | Ping | PresenceWatch;
+export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallMoved | CallRinging | CallSignal | Hello | Ping | PresenceWatch;
 
 /** Everything that the hub may send. */
 export type ServerMessage = CallAnswered | CallEnded | CallIncoming | CallRelayEnding | CallRings | CallSignalled | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | ProfileChanged | Sync;
