@@ -196,6 +196,11 @@ class RelayControl:
         self._tasks: set[asyncio.Task[None]] = set()
         self._lease: asyncio.Task[None] | None = None
 
+    @property
+    def listening(self) -> bool:
+        """Whether hubs reach the relay now."""
+        return self._subscriber.ready.is_set()
+
     async def start(self) -> None:
         """Offer the relay to hubs. When Redis does not answer, go on trying."""
         self._subscriber.start()

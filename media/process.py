@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 import ifaddr
@@ -86,8 +86,23 @@ async def open_relay(options: RelayOptions, clock: Callable[[], float] = time.mo
     return relay
 
 
-async def run_relay(options: RelayOptions, redis: AnyRedis) -> None:
-    """Run one relay, which hubs find over ``redis`` (closed at the end), until SIGTERM or SIGINT; then give its calls time to move. A second signal ends it at once."""
+@contextlib.asynccontextmanager
+async def _unobserved(_relay: Relay, _control: RelayControl) -> AsyncIterator[None]:
+    yield
+
+
+async def run_relay(
+    options: RelayOptions,
+    redis: AnyRedis,
+    observe: Callable[[Relay, RelayControl], contextlib.AbstractAsyncContextManager[None]] = _unobserved,
+) -> None:
+    """Run one relay until SIGTERM or SIGINT; then give its calls time to move. A second signal ends it at once.
+
+    Args:
+        options: how.
+        redis: hubs find the relay over it; closed at the end.
+        observe: what goes on beside the relay while it runs.
+    """
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -102,6 +117,7 @@ async def run_relay(options: RelayOptions, redis: AnyRedis) -> None:
         stack.push_async_callback(relay.close)
         stack.push_async_callback(control.close)
         await control.start()
+        await stack.enter_async_context(observe(relay, control))
         print(f"relaying up to {options.capacity} calls", flush=True)
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):

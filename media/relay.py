@@ -95,6 +95,10 @@ class Relay:
         """By slot."""
         self._free: list[int] = []
         self._draining = False
+        self.taken = 0
+        """Pairs since the start."""
+        self.on_release: Callable[[tuple[Direction, Direction]], None] | None = None
+        """Gets how both sides arrived, when a pair has ended."""
         self._sweeper: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -140,6 +144,7 @@ class Relay:
             self._shared.plane.join(slot, slot + 1)
             pair = self._pairs[name] = _Pair((Leg(self._shared, slot), Leg(self._shared, slot + 1)))
             self._legs |= {leg.slot: leg for leg in pair.legs}
+            self.taken += 1
             self._empty.clear()
         agent = await pair.legs[side].start(remote)
         candidates = tuple(f"candidate:{candidate.to_sdp()}" for candidate in agent.local_candidates)
@@ -147,9 +152,12 @@ class Relay:
 
     async def release(self, name: str) -> None:
         """End a pair, if it exists."""
+        sides = self.quality(name)
         pair = self._pairs.pop(name, None)
-        if pair is None:
+        if pair is None or sides is None:
             return
+        if self.on_release is not None:
+            self.on_release(sides)
         for leg in pair.legs:
             await leg.close()
         for leg in pair.legs:
@@ -185,6 +193,11 @@ class Relay:
         """By side, whether its client is there. Both False when there is no such pair."""
         pair = self._pairs.get(name)
         return (False, False) if pair is None else (pair.legs[0].connected, pair.legs[1].connected)
+
+    def legs(self) -> tuple[int, int]:
+        """Legs whose client is there, and those that wait for theirs."""
+        connected = sum(leg.connected for leg in self._legs.values())
+        return connected, len(self._legs) - connected
 
     def counts(self) -> GateCounts:
         """What the gate did since the start."""

@@ -29,7 +29,7 @@ import signaling.privacy.api
 import signaling.push.api
 import signaling.support.api
 from signaling.accounts.contact_change import ContactChangeService
-from signaling.accounts.delivery import ConsoleDelivery, Delivery, HttpSmsDelivery, SmtpDelivery
+from signaling.accounts.delivery import ConsoleDelivery, CountedDelivery, Delivery, HttpSmsDelivery, SmtpDelivery
 from signaling.accounts.device_details import DeviceDetailsService
 from signaling.accounts.devices import DeviceService
 from signaling.accounts.directory import Directory
@@ -41,6 +41,8 @@ from signaling.accounts.public_profile import PublicProfileService
 from signaling.accounts.registration import RegistrationService
 from signaling.accounts.registration_store import RegistrationStore
 from signaling.accounts.sessions import Sessions
+from signaling.calls.counts import CallCounts
+from signaling.calls.counts import Step as CallStep
 from signaling.calls.history import History
 from signaling.calls.relations import Relations
 from signaling.calls.relays import RelayService
@@ -93,12 +95,16 @@ from signaling.push.service import PushService
 from signaling.push.store import PushStore
 from signaling.push.vapid import Vapid
 from signaling.settings import Settings
+from signaling.storage.latency import Measured
 from signaling.storage.migrate import migrate
 from signaling.storage.redis import AnyRedis, any_redis_client, redis_client
 from signaling.storage.scrub import AppendOnlyFile, scrub_sql
 from signaling.storage.sql import Database, configured_database
 from signaling.support.announcements import AnnouncementService
 from signaling.support.tickets import TicketService
+from signaling.telemetry.hub import HubMetrics
+from signaling.telemetry.server import Ready, lives, telling
+from signaling.telemetry.wiring import hub_health
 from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState, Purpose, PushKind
 from turn_config.ice_servers import ice_servers
 
@@ -129,7 +135,8 @@ class Hub:
             raise ValueError("keyholder_url and keyholder_secret are needed")
         # one secret to keep: what the hub needs besides is derived from it
         pepper = hmac.digest(settings.keyholder_secret.encode(), b"kloudtalk/v1 pepper", hashlib.sha256)
-        self.delivery = delivery if delivery is not None else make_delivery(settings)
+        codes = self._codes = {c: CountedDelivery(d) for c, d in (delivery or make_delivery(settings)).items()}
+        self.delivery: dict[Channel, Delivery] = dict(codes)
 
         events = self.events = Events(database)
         sessions = events.sessions = Sessions(database, settings.policy_version)
@@ -168,7 +175,9 @@ class Hub:
             resync=lambda device: self.sockets.resync(device),
             unreached=lambda devices, ttl: self.push.wake(devices, ttl),
             pseudonym=lru_cache(_PSEUDONYMS)(pseudonyms.of) if settings.call_trace_hours else None,
+            stepped=self._stepped,
         )
+        self.call_counts = CallCounts()
         vapid = Vapid(settings.keyholder_secret.encode(), settings.push_contact)
         self.push = PushService(
             store=PushStore(database),
@@ -350,6 +359,36 @@ class Hub:
             replaced=events.replaced,
         )
 
+        self.health = hub_health(
+            redis=redis,
+            book_redis=book_redis,
+            database=database,
+            discovery=self.discovery,
+            relays=self.relays.directory,
+            settings=settings,
+            draining=lambda: self.sockets.draining,
+        )
+
+    def _stepped(self, steps: Sequence[CallStep]) -> None:
+        now = self.cluster.time()
+        for step in steps:
+            self.call_counts.take(step, now)
+
+    def metrics(self) -> HubMetrics:
+        """What the parts have counted."""
+        stores = {"redis": self.redis, "address_book": self.book_redis, "sql": self.database}
+        return HubMetrics(
+            sockets=self.sockets,
+            rest=self.rest.counts,
+            calls=self.calls,
+            counts=self.call_counts,
+            nodes=self.cluster.nodes,
+            stores={name: store.latency for name, store in stores.items() if isinstance(store, Measured)},
+            delivery=self._codes,
+            pushes=self.push.counts,
+            legs=self.relays.counts,
+        )
+
     async def _connected(self, devices: Sequence[str]) -> frozenset[str]:
         """Those of these devices that have a socket, on whatever hub."""
         here = {device for device in devices if self.sockets.online(device)}
@@ -402,6 +441,8 @@ class Hub:
         app.router.add_get(PATH, self.sockets.handle)
         app.router.add_post(signaling.plans.api.WEBHOOK_PATH, signaling.plans.api.Webhook(self.plans).handle)
         app.router.add_routes(self.rest.routes())
+        app.router.add_get("/healthz", lives)
+        app.router.add_get("/readyz", Ready(self.health).handle)
         app.router.add_get("/{path:.*}", pages.handle)
         return app
 
@@ -595,6 +636,9 @@ async def run_hub(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(hub.close)
         await hub.start()
+        await stack.enter_async_context(
+            telling("hub", hub.metrics(), health=hub.health, host=settings.metrics_host, port=settings.metrics_port)
+        )
         runner = web.AppRunner(hub.application(), access_log=None, shutdown_timeout=_SHUTDOWN, handle_signals=False)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

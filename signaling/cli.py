@@ -224,6 +224,7 @@ async def _hub(settings: Settings) -> None:
 
 async def _keyholder(settings: Settings) -> None:
     from signaling.contacts.keyholder import run_keyholder
+    from signaling.telemetry.wiring import observe_keyholder
 
     if settings.keyholder_url is None or settings.keyholder_secret is None:
         raise ValueError("keyholder_url and keyholder_secret are needed")
@@ -234,6 +235,7 @@ async def _keyholder(settings: Settings) -> None:
         key_file=settings.data_dir / "discovery.key",
         budget=settings.discovery_budget,
         refill_per_day=settings.discovery_refill_per_day,
+        observe=lambda holder: observe_keyholder(holder, settings),
     )
 
 
@@ -241,9 +243,11 @@ async def _relay(settings: Settings) -> None:
     from media.options import RelayOptions, parse_ports
     from media.process import run_relay
     from signaling.storage.redis import any_redis_client
+    from signaling.telemetry.wiring import observe_relay
 
     if settings.redis_url is None:
         raise ValueError("redis_url is needed")
+    redis = any_redis_client(settings.redis_url)
     await run_relay(
         RelayOptions(
             addresses=settings.relay_addresses,
@@ -252,5 +256,6 @@ async def _relay(settings: Settings) -> None:
             bandwidth=settings.relay_bandwidth,
             plane=settings.relay_plane,
         ),
-        any_redis_client(settings.redis_url),
+        redis,
+        observe=lambda relay, control: observe_relay(relay, control, redis, settings),
     )

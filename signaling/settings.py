@@ -184,4 +184,16 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = "auto"
 
+    metrics_host: Annotated[
+        str, Meta(min_length=1, description="Address for Prometheus and for health with its reasons; never the public port.")
+    ] = "127.0.0.1"
+    metrics_port: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65_400,
+            description="Port for them; 0: none. `serve` gives it to its key-holder, the next one to its relay, those behind to its hubs.",
+        ),
+    ] = 9440
+
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is logged.")] = "info"

@@ -108,13 +108,13 @@ class Supervisor:
             if len(os.fsencode(path)) > 100:
                 raise ServeError("the data directory's path is too long for a unix socket (100 bytes): choose a shorter one")
             settings = replace(settings, keyholder_url=f"unix:{path}")
-            self._spawn("key-holder", "keyholder", settings)
+            self._spawn("key-holder", "keyholder", _metrics_at(settings, 0))
             self._wait_for(path)
         if settings.workers > 1 and settings.port == 0:
             settings = replace(settings, port=self._free_port(settings.host))
         for number in range(settings.workers):
             name = "hub" if settings.workers == 1 else f"hub {number + 1}"
-            self._relay_output(self._spawn(name, "hub", settings, stdout=subprocess.PIPE))
+            self._relay_output(self._spawn(name, "hub", _metrics_at(settings, 2 + number), stdout=subprocess.PIPE))
         self._running = settings
 
     def _free_port(self, host: str) -> int:
@@ -132,7 +132,7 @@ class Supervisor:
             return
         if self._relay is None:
             if now >= self._relay_at:
-                self._relay = self._popen("relay", self._running, stdout=subprocess.DEVNULL)
+                self._relay = self._popen("relay", _metrics_at(self._running, 1), stdout=subprocess.DEVNULL)
                 self._relay_at = now
         elif self._relay.poll() is not None:
             if now - self._relay_at > _RELAY_RAN:
@@ -233,6 +233,11 @@ class Supervisor:
             self._held.close()
         if self._lock is not None:
             self._lock.close()
+
+
+def _metrics_at(settings: Settings, place: int) -> Settings:
+    """The settings of one child: each has a metrics port of its own."""
+    return replace(settings, metrics_port=settings.metrics_port and settings.metrics_port + place)
 
 
 def embedded_stores(settings: Settings) -> Settings:

@@ -2,11 +2,14 @@
 
 import ssl
 import sys
+import time
 from email.message import EmailMessage
 from typing import Protocol, TextIO
 
 import aiohttp
 import aiosmtplib
+
+from signaling.telemetry.counting import HUMAN, Histogram
 
 _TIMEOUT = 15.0
 """Seconds that a mail or SMS service may take."""
@@ -24,6 +27,31 @@ class Delivery(Protocol):
 
     async def close(self) -> None:
         """Free connections."""
+
+
+class CountedDelivery:
+    """Another delivery, with what becomes of its codes counted."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self.seconds = Histogram(HUMAN)
+        """Until the service has taken a code."""
+        self.failed = 0
+        """Codes that it did not take."""
+
+    async def send(self, to: str, code: str) -> None:
+        """As the other's. Raises ``DeliveryError``."""
+        began = time.monotonic()
+        try:
+            await self._delivery.send(to, code)
+        except DeliveryError:
+            self.failed += 1
+            raise
+        self.seconds.observe(time.monotonic() - began)
+
+    async def close(self) -> None:
+        """Close the other."""
+        await self._delivery.close()
 
 
 def text_of(server_name: str, code: str) -> str:

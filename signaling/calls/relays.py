@@ -19,6 +19,7 @@ from media.relay import Direction
 from signaling.gateway.rate import TokenBuckets
 from signaling.gateway.request import Handlers, RestRequest, Session
 from signaling.storage.redis import AnyRedis
+from signaling.telemetry.counting import count
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.messages import CallRelayEnding, ServerMessage
 from signaling.wire.rest import JoinRelay, RelayLeg, RelayQuality, RelayWay
@@ -78,15 +79,18 @@ class RelayService:
         self._party = party
         self._send = send
         self._clock = clock
-        self._directory = RelayDirectory(redis, self._ending)
+        self.directory = RelayDirectory(redis, self._ending)
+        """The relays that there are."""
         self._place = redis.register_script(_PLACE)
         self._pairs: dict[str, _Pair] = {}
         self._buckets = TokenBuckets(_BURST, _RATE, _DEVICES)
         self._sweeper: asyncio.Task[None] | None = None
+        self.counts: dict[str, int] = {}
+        """Legs that devices asked for, by what came of it: ``given`` or an error code."""
 
     def start(self) -> None:
         """Listen to relays."""
-        self._directory.start()
+        self.directory.start()
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
     async def close(self) -> None:
@@ -94,17 +98,26 @@ class RelayService:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
-        await self._directory.close()
+        await self.directory.close()
 
     async def available(self) -> bool:
         """Whether a relay would take a call now; False, too, when Redis does not answer."""
         try:
-            return any(relay.pairs < relay.capacity for relay in await self._directory.relays())
+            return any(relay.pairs < relay.capacity for relay in await self.directory.relays())
         except (RedisError, OSError):
             return False
 
     async def leg(self, session: Session, call: str, credentials: JoinRelay) -> RelayLeg:
         """The device's leg. Raises ``Refused``: ``invalid``, ``unknown_call``, ``rate_limited``, ``no_relay``, ``no_relay_free``."""
+        try:
+            leg = await self._leg_of(session, call, credentials)
+        except Refused as refused:
+            count(self.counts, str(refused.code))
+            raise
+        count(self.counts, "given")
+        return leg
+
+    async def _leg_of(self, session: Session, call: str, credentials: JoinRelay) -> RelayLeg:
         ufrag, pwd = credentials.ufrag, credentials.pwd
         if (ufrag is UNSET) != (pwd is UNSET):
             raise Refused(ErrorCode.INVALID, "`ufrag` and `pwd`: both or none")
@@ -116,7 +129,7 @@ class RelayService:
         tried: set[str] = set()
         placed = await self._placed(call)
         for _ in range(_TRIES):
-            relays = await self._directory.relays()
+            relays = await self.directory.relays()
             if not relays:
                 raise Refused(ErrorCode.NO_RELAY)
             relay, _, pair = placed.partition(" ")
@@ -127,7 +140,7 @@ class RelayService:
                 placed = await self._replace(call, placed, f"{free[0]} {secrets.token_urlsafe(16)}")
                 relay, _, pair = placed.partition(" ")
             try:
-                answer = await self._directory.leg(relay, pair=pair, side=side, remote=remote)
+                answer = await self.directory.leg(relay, pair=pair, side=side, remote=remote)
             except RelayGoneError:
                 answer = None
             if answer is not None:
@@ -143,7 +156,7 @@ class RelayService:
             raise Refused(ErrorCode.UNKNOWN_CALL)
         relay, _, pair = (await self._placed(call)).partition(" ")
         try:
-            sides = await self._directory.quality(relay, pair) if relay else ()
+            sides = await self.directory.quality(relay, pair) if relay else ()
         except RelayGoneError:
             sides = ()
         if not sides:
@@ -190,7 +203,7 @@ class RelayService:
         for name, pair in tuple(self._pairs.items()):
             if not any([await self._party(session, pair.call) is not None for session in pair.devices.values()]):
                 self._pairs.pop(name, None)
-                await self._directory.release(pair.relay, name)
+                await self.directory.release(pair.relay, name)
                 await self._redis.delete(_key(pair.call))
 
 

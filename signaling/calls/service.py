@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.calls import machine
+from signaling.calls.counts import Step
 from signaling.calls.history import History, Line, encode_line
 from signaling.calls.machine import Call
 from signaling.calls.pair import ABSENT, counter, decode_state, earliest, encode_state, next_version, pair_key
@@ -155,6 +156,8 @@ class _Unit:
     """To whom (a device, or who asked) and what."""
     late: list[str] = field(default_factory=list)
     """Devices without a socket that a new call goes to: one may have come meanwhile."""
+    steps: list[Step] = field(default_factory=list)
+    """What became of each call."""
     version: bytes = ABSENT
 
 
@@ -168,6 +171,7 @@ class CallService:
         unreached: called with the devices that a ringing call does not reach, as they have no socket, and the seconds for which it rings.
         finished: called with each call that this hub ended, once that is stored.
         pseudonym: what stands for an account in traces; None: no traces are kept.
+        stepped: called with the steps of calls that this hub has stored.
     """
 
     def __init__(
@@ -183,6 +187,7 @@ class CallService:
         unreached: Callable[[Sequence[str], float], None] = lambda _devices, _ttl: None,
         finished: Callable[[Call], None] = lambda _call: None,
         pseudonym: Callable[[str], str] | None = None,
+        stepped: Callable[[Sequence[Step]], None] = lambda _steps: None,
     ) -> None:
         self._store = store
         self._relations = relations
@@ -194,6 +199,7 @@ class CallService:
         self._unreached = unreached
         self._finished = finished
         self._pseudonym = pseudonym
+        self._stepped = stepped
         self._clock = cluster.time
         self._pairs: dict[str, _Pair] = {}
         self._by_call: dict[str, _Pair] = {}
@@ -241,6 +247,13 @@ class CallService:
     def __len__(self) -> int:
         """Live calls that this hub looks after."""
         return len(self._by_call)
+
+    def stages(self) -> dict[Stage, int]:
+        """How many of them are in each stage."""
+        found: dict[Stage, int] = dict.fromkeys((Stage.INVITING, Stage.RINGING, Stage.CONNECTING, Stage.CONNECTED), 0)
+        for call_id, pair in self._by_call.items():
+            found[pair.calls[call_id].stage] += 1
+        return found
 
     # --- what the gateway asks -----------------------------------------------------------------------------------------------------
 
@@ -707,6 +720,7 @@ class CallService:
             return Stage.ENDED
         unit.calls[call.id] = call
         unit.changed = True
+        unit.steps.append((None, call))
         unit.records.append((call.id, CertificateRecord(session.certificate)))
         if rings:
             unit.records += [(call.id, SealedRecord(session.device, d, payload)) for d, payload in message.payloads.items()]
@@ -812,6 +826,7 @@ class CallService:
         if call is before:
             return
         unit.changed = True
+        unit.steps.append((before, call))
         if call.live:
             unit.calls[call.id] = call
         else:
@@ -1020,6 +1035,7 @@ class CallService:
         pair = unit.pair
         if counter(unit.version) > counter(pair.version):
             self._set(pair, unit.version, unit.calls)
+        self._stepped(unit.steps)
         if unit.history:
             self._history.wake()
         for call in unit.over:

@@ -12,7 +12,9 @@ import secrets
 import signal
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -23,6 +25,7 @@ from msgspec import Meta, Struct
 
 from signaling.contacts import oprf
 from signaling.gateway.rate import TokenBucket
+from signaling.telemetry.counting import FAST, Histogram
 from signaling.wire import base64url
 from signaling.wire.ids import Element
 from signaling.wire.rest import MAX_EVALUATIONS
@@ -51,6 +54,22 @@ class EvaluateAnswer(Struct, frozen=True):
     retry_after: float = 0.0
 
 
+@dataclass(slots=True)
+class KeyHolderCounts:
+    """Since the start."""
+
+    evaluated: int = 0
+    """Elements."""
+    refused: int = 0
+    """Requests over a budget."""
+    unauthenticated: int = 0
+    """Requests without the secret."""
+    invalid: int = 0
+    """Requests that cannot be read."""
+    seconds: Histogram = field(default_factory=lambda: Histogram(FAST))
+    """Of each request that was evaluated."""
+
+
 class KeyHolder:
     """Evaluates under a budget. Pure but for the injected clock."""
 
@@ -60,6 +79,7 @@ class KeyHolder:
         self._rate = refill_per_day / _DAY
         self._clock = clock
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self.counts = KeyHolderCounts()
 
     def evaluate(self, request: EvaluateRequest) -> EvaluateAnswer:
         """Evaluate, or say when the budget allows it. Raises ``oprf.InvalidElement``; what is refused costs nothing."""
@@ -76,8 +96,13 @@ class KeyHolder:
             wait = bucket.take(now, len(elements))
             remaining = int(bucket.level)
             if wait:
+                self.counts.refused += 1
                 return EvaluateAnswer([], remaining, wait)
-        return EvaluateAnswer([base64url.encode(oprf.blind_evaluate(self._key, e)) for e in elements], remaining)
+        began = self._clock()
+        evaluated = [base64url.encode(oprf.blind_evaluate(self._key, e)) for e in elements]
+        self.counts.evaluated += len(evaluated)
+        self.counts.seconds.observe(self._clock() - began)
+        return EvaluateAnswer(evaluated, remaining)
 
     def _forget(self, now: float) -> None:
         """Forget budgets that have refilled: they are as one that was never used, so none is remembered for longer than it says anything."""
@@ -119,10 +144,12 @@ def application(holder: KeyHolder, secret: str) -> web.Application:
 
     async def evaluate(request: web.Request) -> web.Response:
         if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected):
+            holder.counts.unauthenticated += 1
             return web.Response(status=401)
         try:
             answer = holder.evaluate(decoder.decode(await request.read()))
         except (msgspec.DecodeError, oprf.InvalidElement, ValueError):
+            holder.counts.invalid += 1
             return web.Response(status=422)
         return web.Response(
             body=msgspec.json.encode(answer), content_type="application/json", status=429 if answer.retry_after else 200
@@ -137,8 +164,21 @@ def application(holder: KeyHolder, secret: str) -> web.Application:
     return app
 
 
-async def run_keyholder(*, url: str, secret: str, key_file: Path, budget: int, refill_per_day: int) -> None:
-    """Serve until SIGTERM or SIGINT. ``url``: ``unix:/path`` or ``http://host:port``."""
+@asynccontextmanager
+async def _unobserved(_holder: KeyHolder) -> AsyncIterator[None]:
+    yield
+
+
+async def run_keyholder(
+    *,
+    url: str,
+    secret: str,
+    key_file: Path,
+    budget: int,
+    refill_per_day: int,
+    observe: Callable[[KeyHolder], AbstractAsyncContextManager[None]] = _unobserved,
+) -> None:
+    """Serve until SIGTERM or SIGINT. ``url``: ``unix:/path`` or ``http://host:port``; ``observe``: what goes on beside it."""
     holder = KeyHolder(load_or_make_key(key_file), budget=budget, refill_per_day=refill_per_day)
     runner = web.AppRunner(application(holder, secret), access_log=None, shutdown_timeout=2.0)
     await runner.setup()
@@ -161,7 +201,8 @@ async def run_keyholder(*, url: str, secret: str, key_file: Path, budget: int, r
     finally:
         os.umask(before)
     log.info("key-holder ready")
-    await stop.wait()
+    async with observe(holder):
+        await stop.wait()
     await runner.cleanup()
     if path is not None:
         path.unlink(missing_ok=True)

@@ -8,9 +8,11 @@ from typing import Any, Final, Protocol
 from msgspec import UNSET, Struct
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
+from signaling.gateway.counts import SocketCounts
 from signaling.gateway.frames import text_frame
 from signaling.gateway.rate import TokenBucket
 from signaling.gateway.request import Session
+from signaling.telemetry.counting import count
 from signaling.wire.codec import encode
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.messages import MAX_FRAME, CloseCode, Error
@@ -37,6 +39,8 @@ _PONG: Final = WSMsgType.PONG
 
 class Owner(Protocol):
     """What a connection reports to (``gateway/socket.py``)."""
+
+    counts: SocketCounts
 
     def opened(self, connection: "Connection") -> None:
         """The handshake is done."""
@@ -146,6 +150,7 @@ class Connection(WSListener):
     def _refuse(self, wait: float) -> None:
         # without reading the frame: a flood must not buy our time. `re` is left out, the frame is named by its order
         self._refusals += 1
+        count(self._owner.counts.refused, ErrorCode.RATE_LIMITED)
         if self._refusals > _PATIENCE:
             self.close(CloseCode.RATE_LIMITED)
         else:
@@ -217,8 +222,10 @@ class Connection(WSListener):
         waiting = self._waiting
         if waiting:
             self._waiting = []
+            self._owner.counts.sent += len(waiting)
             self._out.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
             if self._out.get_write_buffer_size() > _QUEUE:
+                count(self._owner.counts.closed, CloseCode.SLOW)
                 self.abort()  # it does not read: a close frame would only wait behind the rest
 
     def ping(self) -> None:
@@ -232,6 +239,7 @@ class Connection(WSListener):
             return
         self.flush()
         self._closing = True
+        count(self._owner.counts.closed, int(code))
         self._transport.send_close(code, reason)  # type: ignore[arg-type]  # the application's codes are not in the enum
         self._closer = self._loop.call_later(_FAREWELL, self.abort)
 

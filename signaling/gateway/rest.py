@@ -17,9 +17,11 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.accounts.sessions import Sessions
+from signaling.gateway.counts import RestCounts
 from signaling.gateway.origin import Network, client_address, limit_key, origin_allowed
 from signaling.gateway.rate import TokenBuckets
 from signaling.gateway.request import Download, Handler, Handlers, RestRequest
+from signaling.telemetry.counting import count
 from signaling.wire.codec import describe
 from signaling.wire.errors import ERRORS, ErrorCode, Refused
 from signaling.wire.ids import ID_PATTERN
@@ -98,6 +100,11 @@ class RestGateway:
         self.origins = frozenset(origins)
         self._proxies = tuple(proxies)
         self.limiter = limiter or AddressLimiter()
+        self.counts = RestCounts()
+
+    def counted(self, endpoint: str, outcome: str) -> None:
+        """One request more, by the id of its endpoint and ``ok`` or an error code."""
+        count(self.counts.requests, (endpoint, outcome))
 
     def routes(self) -> list[web.AbstractRouteDef]:
         """One route per endpoint, CORS preflight included; unknown paths and methods under ``/v1/`` get error bodies."""
@@ -192,7 +199,8 @@ class RestGateway:
         self, request: web.Request, answer: Callable[[web.Request], Awaitable[Struct | None]], endpoint: Endpoint | None
     ) -> web.StreamResponse:
         """Run one request; every way that it can fail becomes an answer of the protocol."""
-        origin = None
+        origin, name, began = None, "unknown" if endpoint is None else endpoint.id, time.monotonic()
+        outcome = "ok"
         try:
             wait = self.limiter.take(self.address(request))
             if wait:
@@ -219,14 +227,19 @@ class RestGateway:
                     headers={"Cache-Control": "no-store"},
                 )
         except Refused as refused:
+            outcome = refused.code
             response = error_response(refused)
         except (RedisError, SQLAlchemyError, OSError, TimeoutError) as error:
-            log.error("%s: a store does not answer (%s)", endpoint.id if endpoint else "unknown", type(error).__name__)
-            response = error_response(Refused(ErrorCode.UNAVAILABLE, retry_after=1.0))
+            log.error("%s: a store does not answer (%s)", name, type(error).__name__)
+            outcome = ErrorCode.UNAVAILABLE
+            response = error_response(Refused(outcome, retry_after=1.0))
         except Exception as error:
             # the traceback's frames, without the exception's text: that could repeat what a user sent
-            log.error("%s: defect %s", endpoint.id if endpoint else "unknown", type(error).__name__, exc_info=frames_only(error))
-            response = error_response(Refused(ErrorCode.INTERNAL))
+            log.error("%s: defect %s", name, type(error).__name__, exc_info=frames_only(error))
+            outcome = ErrorCode.INTERNAL
+            response = error_response(Refused(outcome))
+        self.counted(name, outcome)
+        self.counts.seconds.observe(time.monotonic() - began)
         if origin is not None:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"

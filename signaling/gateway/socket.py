@@ -14,11 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.accounts.sessions import Sessions
 from signaling.gateway.connection import Connection, error_message
+from signaling.gateway.counts import SocketCounts
 from signaling.gateway.heartbeat import Heartbeat
 from signaling.gateway.policy import check_acknowledged
 from signaling.gateway.request import Session
 from signaling.gateway.rest import RestGateway, error_response, frames_only
 from signaling.gateway.upgrade import hand_over
+from signaling.telemetry.counting import count
 from signaling.wire.codec import BadFrame, decode_client, encode
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.messages import (
@@ -141,6 +143,7 @@ class SocketGateway:
         self._empty.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
+        self.counts = SocketCounts()
 
     # --- what services use ---------------------------------------------------------------------------------------------
 
@@ -169,6 +172,16 @@ class SocketGateway:
     def __len__(self) -> int:
         """Authenticated sockets."""
         return len(self._connections)
+
+    @property
+    def sockets(self) -> int:
+        """All of them, those that have not said `hello` yet included."""
+        return len(self._heartbeat)
+
+    @property
+    def draining(self) -> bool:
+        """Whether the hub is about to end, and takes no more clients."""
+        return self._draining
 
     def end(self, device: str, code: int = CloseCode.UNAUTHENTICATED) -> None:
         """Close the socket of a device: its session is void, its account frozen, or it is connected elsewhere; with ``going_away`` it
@@ -236,6 +249,7 @@ class SocketGateway:
             # no compression: sealed payloads do not compress, and zlib's memory per connection is many times the rest
             return hand_over(request, connection, subprotocol=SUBPROTOCOL, max_frame=MAX_FRAME)
         except Refused as refused:
+            self._rest.counted("websocket", refused.code)
             return error_response(refused)
         except ConnectionError:
             return error_response(Refused(ErrorCode.UNAVAILABLE))
@@ -243,6 +257,7 @@ class SocketGateway:
     def opened(self, connection: Connection) -> None:
         """A socket stands. It has a moment for ``hello``."""
         loop = asyncio.get_running_loop()
+        self.counts.opened += 1
         self._heartbeat.add(connection)
         self._empty.clear()
         if self._beating is None:
@@ -297,9 +312,13 @@ class SocketGateway:
     def _request(self, connection: Connection, session: Session, frame: memoryview | bytes) -> None:
         message = decode_client(frame)
         if isinstance(message, BadFrame):
-            connection.send(error_message(message.refused, message.re))
-        elif isinstance(message, Hello):
-            connection.send(error_message(Refused(ErrorCode.WRONG_STAGE, "this connection said `hello` already"), message.id))
+            self._refuse(connection, message.refused, message.re)
+            return
+        received = self.counts.received
+        kind = type(message)
+        received[kind] = received.get(kind, 0) + 1
+        if isinstance(message, Hello):
+            self._refuse(connection, Refused(ErrorCode.WRONG_STAGE, "this connection said `hello` already"), message.id)
         elif isinstance(message, Ping):
             connection.send(Ok(re=message.id))
         else:
@@ -310,10 +329,14 @@ class SocketGateway:
                 else:
                     self._calls.submit(session, message, connection.send)
             except Refused as refused:
-                connection.send(error_message(refused, message.id))
+                self._refuse(connection, refused, message.id)
             except Exception as error:
                 log.error("submit: defect %s", type(error).__name__, exc_info=frames_only(error))
-                connection.send(error_message(Refused(ErrorCode.INTERNAL), message.id))
+                self._refuse(connection, Refused(ErrorCode.INTERNAL), message.id)
+
+    def _refuse(self, connection: Connection, refused: Refused, re: int | None) -> None:
+        count(self.counts.refused, refused.code)
+        connection.send(error_message(refused, re))
 
     async def _hello(self, connection: Connection, frame: bytes) -> None:
         async with self._door:
@@ -322,6 +345,7 @@ class SocketGateway:
 
     async def _let_in(self, connection: Connection, frame: bytes) -> None:
         """Authenticate, put the device on the map, send ``sync``; then do what came meanwhile."""
+        began = self._clock()
         re: int | None = None
         try:
             message = decode_client(frame)
@@ -337,13 +361,13 @@ class SocketGateway:
             if session.restricted:
                 raise Refused(ErrorCode.RESTRICTED)
         except Refused as refused:
-            connection.send(error_message(refused, re))
+            self._refuse(connection, refused, re)
             frozen = refused.code is ErrorCode.RESTRICTED
             connection.close(CloseCode.RESTRICTED if frozen else CloseCode.UNAUTHENTICATED)
             return
         except _STORES:
             log.error("hello: a store does not answer")
-            connection.send(error_message(Refused(ErrorCode.UNAVAILABLE, retry_after=1.0), re))
+            self._refuse(connection, Refused(ErrorCode.UNAVAILABLE, retry_after=1.0), re)
             connection.close(WSCloseCode.TRY_AGAIN_LATER)
             return
         if not connection.send(Ok(re=re)):
@@ -362,6 +386,8 @@ class SocketGateway:
             connection.close(WSCloseCode.TRY_AGAIN_LATER)
             return
         connection.send(sync)
+        count(self.counts.received, Hello)
+        self.counts.hello.observe(self._clock() - began)
         if connection.stale:
             self._spawn(self._resync(connection))
         for waiting in connection.release():

@@ -15,6 +15,7 @@ from signaling.push.encryption import check_key
 from signaling.push.rules import Result, check_endpoint, next_try
 from signaling.push.sender import Sender
 from signaling.push.store import PushStore, Subscription
+from signaling.telemetry.counting import count
 from signaling.wire import base64url
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.rest import PushKind, PushState, SetPush
@@ -59,6 +60,8 @@ class PushService:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._buckets = TokenBuckets(_BURST, _RATE, _DEVICES)
         self._tasks: set[asyncio.Task[None]] = set()
+        self.counts: dict[tuple[str, str], int] = {}
+        """What became of pushes, by kind and result: that of the last try, ``late`` when its time was over, ``limited``."""
 
     # --- a device's subscription -----------------------------------------------------------------------------------------------
 
@@ -109,7 +112,7 @@ class PushService:
         except (SQLAlchemyError, OSError) as error:
             log.error("push: the database does not answer (%s)", type(error).__name__)
             return
-        await asyncio.gather(*(self._push(to, until) for to in found if self._may(to.device)))
+        await asyncio.gather(*(self._push(to, until) for to in found if self._may(to)))
 
     async def _push(self, to: Subscription, until: float) -> None:
         sender = self._senders.get(to.kind)
@@ -120,16 +123,20 @@ class PushService:
             async with self._slots:
                 left = until - self._clock()
                 if left <= 0:
+                    count(self.counts, (to.kind, "late"))
                     return
                 outcome = await sender.send(to, left)
             tries += 1
             if outcome.result is Result.SENT:
+                count(self.counts, (to.kind, outcome.result))
                 return
             if outcome.result is Result.GONE:
+                count(self.counts, (to.kind, outcome.result))
                 await self._forget(to)
                 return
             wait = next_try(tries, outcome, until - self._clock())
             if wait is None:
+                count(self.counts, (to.kind, outcome.result))
                 log.warning("push: %s was not taken: %s %s", to.kind, outcome.result, outcome.why)
                 return
             await asyncio.sleep(wait)
@@ -140,8 +147,11 @@ class PushService:
         except (SQLAlchemyError, OSError) as error:
             log.error("push: the database does not answer (%s)", type(error).__name__)
 
-    def _may(self, device: str) -> bool:
-        return self._buckets.take(device, self._clock()) == 0
+    def _may(self, to: Subscription) -> bool:
+        may = self._buckets.take(to.device, self._clock()) == 0
+        if not may:
+            count(self.counts, (to.kind, "limited"))
+        return may
 
     async def close(self) -> None:
         """Drop what waits, close connections."""

@@ -1,16 +1,21 @@
 """Redis clients by URL: one server, Sentinel, or Cluster; and scripts that run on all three."""
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Sequence
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
+
+from signaling.storage.latency import Latency
 
 AnyRedis = Redis | RedisCluster
 """A client of one server (or of the master that Sentinel names), or of a cluster."""
@@ -25,6 +30,65 @@ _PATIENCE: Final = 10
 """Seconds to wait for one of them."""
 
 SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+
+
+_WAITS: Final = frozenset({"BLPOP"})
+"""Commands that wait for something to come: how long says nothing about the store."""
+
+
+async def _timed(latency: Latency, command: Any, work: Awaitable[Any]) -> Any:
+    began = time.perf_counter()
+    try:
+        answer = await work
+    except ResponseError:
+        latency.seconds.observe(time.perf_counter() - began)  # it has answered: no
+        raise
+    except Exception:
+        latency.failed += 1
+        raise
+    if command not in _WAITS:
+        latency.seconds.observe(time.perf_counter() - began)
+    return answer
+
+
+class _MeasuredPipeline(Pipeline):
+    latency: Latency
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        found: list[Any] = await _timed(self.latency, "", super().execute(raise_on_error))
+        return found
+
+
+class MeasuredRedis(Redis):
+    """A client that counts how long commands and pipelines take."""
+
+    @cached_property
+    def latency(self) -> Latency:
+        """What was counted."""
+        return Latency()
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        """As redis-py's."""
+        return await _timed(self.latency, args[0], super().execute_command(*args, **options))  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        """As redis-py's."""
+        pipe = _MeasuredPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipe.latency = self.latency
+        return pipe
+
+
+class MeasuredCluster(RedisCluster):
+    """The same for a cluster; pipelines are counted by their commands' nodes and not here."""
+
+    @cached_property
+    def latency(self) -> Latency:
+        """What was counted."""
+        return Latency()
+
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        """As redis-py's."""
+        return await _timed(self.latency, args[0], super().execute_command(*args, **kwargs))
 
 
 class RedisUrlError(ValueError):
@@ -44,13 +108,13 @@ def redis_client(url: str) -> Redis:
             raise RedisUrlError("redis+sentinel:// needs the name of the master as its path")
         sentinel = Sentinel(_hosts(parts.netloc, 26379), socket_timeout=_CONNECT_TIMEOUT)  # type: ignore[no-untyped-call]
         database = int(parse_qs(parts.query).get("db", ["0"])[0])
-        master: Redis = sentinel.master_for(name, db=database, password=parts.password, **_options())
+        master: Redis = sentinel.master_for(name, redis_class=MeasuredRedis, db=database, password=parts.password, **_options())
         return master
     if parts.scheme not in SCHEMES or parts.scheme == "redis+cluster":
         raise RedisUrlError(f"a Redis URL here begins with {', '.join(SCHEMES[:4])}")
     # who finds every connection in use waits for one, rather than be told that Redis does not answer
     pool = BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, timeout=_PATIENCE, **_options())
-    return Redis.from_pool(pool)
+    return MeasuredRedis.from_pool(pool)
 
 
 def any_redis_client(url: str) -> AnyRedis:
@@ -59,7 +123,7 @@ def any_redis_client(url: str) -> AnyRedis:
     if parts.scheme != "redis+cluster":
         return redis_client(url)
     nodes = [ClusterNode(host, port) for host, port in _hosts(parts.netloc, 6379)]
-    return RedisCluster(
+    return MeasuredCluster(
         startup_nodes=nodes,
         password=parts.password,
         socket_timeout=_TIMEOUT,

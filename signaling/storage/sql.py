@@ -1,15 +1,18 @@
 """The SQL engine: SQLite (WAL, secure_delete) by default, PostgreSQL (asyncpg) for more than one hub machine."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import Engine, Row, Select, create_engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from signaling.settings import Settings
+from signaling.storage.latency import Latency
 
 
 class Database:
@@ -18,6 +21,11 @@ class Database:
     def __init__(self, url: str) -> None:
         """``url``: ``sqlite+aiosqlite:///PATH`` or ``postgresql+asyncpg://…``."""
         self.engine: AsyncEngine = create_async_engine(url)
+        self.latency = Latency()
+        """Of statements, as those who wait for them see it."""
+        event.listen(self.engine.sync_engine, "before_cursor_execute", self._before)
+        event.listen(self.engine.sync_engine, "after_cursor_execute", self._after)
+        event.listen(self.engine.sync_engine, "handle_error", self._error)
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine.sync_engine, "connect", _sqlite_pragmas)
             event.listen(self.engine.sync_engine, "begin", _sqlite_begin)
@@ -45,13 +53,27 @@ class Database:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
             self._reader = create_engine(self._url.replace("+aiosqlite", ""), connect_args={"check_same_thread": False})
             event.listen(self._reader, "connect", _sqlite_pragmas)
+        began = time.perf_counter()
         rows: Sequence[Row[Any]] = await asyncio.get_running_loop().run_in_executor(self._thread, self._fetch, query)
+        self.latency.seconds.observe(time.perf_counter() - began)
         return rows
 
     def _fetch(self, query: Select[Any]) -> Sequence[Row[Any]]:
         assert self._reader is not None  # noqa: S101
         with self._reader.connect() as connection:
             return connection.execute(query).all()
+
+    def _before(self, _connection: Any, _cursor: Any, _statement: Any, _parameters: Any, context: Any, _many: Any) -> None:
+        if context is not None:
+            context.began = time.perf_counter()
+
+    def _after(self, _connection: Any, _cursor: Any, _statement: Any, _parameters: Any, context: Any, _many: Any) -> None:
+        if context is not None:
+            self.latency.seconds.observe(time.perf_counter() - context.began)
+
+    def _error(self, context: Any) -> None:
+        if context.is_disconnect or isinstance(context.sqlalchemy_exception, OperationalError):
+            self.latency.failed += 1
 
     async def ping(self) -> None:
         """Reach the database; raises ``sqlalchemy.exc.SQLAlchemyError`` or ``OSError`` when it does not answer."""

@@ -10,6 +10,7 @@ FEATURES = ("accounts", "calls", "contacts", "operators", "plans", "presence", "
 PURE = (
     "calls/machine.py", "calls/policy.py", "calls/pair.py", "gateway/frames.py", "cluster/messages.py", "presence/rules.py", "accounts/rules.py", "accounts/certificates.py", "contacts/oprf.py",
     "gateway/rate.py", "gateway/origin.py", "push/rules.py", "push/encryption.py", "privacy/request_rules.py", "privacy/proof.py", "plans/rules.py",
+    "telemetry/counting.py",
 )  # fmt: skip
 IO = ("aiohttp", "asyncio", "redis", "sqlalchemy", "socket", "time", "random", "secrets", "os", "pathlib", "subprocess")
 
@@ -64,6 +65,13 @@ def test_services_do_not_know_the_gateway_but_for_what_a_request_is():
             assert [
                 n for n in imports(path) if n != "signaling.gateway" and within(n, "signaling.gateway") and not within(n, *allowed)
             ] == [], path
+
+
+def test_features_count_and_know_nothing_of_who_reads():
+    for folder in (*FEATURES, "gateway", "storage", "cluster"):
+        for path in modules(f"signaling/{folder}"):
+            found = [n for n in imports(path) if n != "signaling.telemetry" and within(n, "signaling.telemetry")]
+            assert [n for n in found if not within(n, "signaling.telemetry.counting")] == [], path
 
 
 def test_only_app_wires():
