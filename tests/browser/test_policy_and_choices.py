@@ -27,11 +27,11 @@ async def stored(page: Page) -> dict[str, object]:
     return found
 
 
-async def again(page: Page, url: str) -> None:
-    """Leave, and open the settings anew."""
+async def again(page: Page, url: str, theme: str = "Theme") -> None:
+    """Leave, and open the settings anew; ``theme``: what the list of themes is called."""
     await page.goto("about:blank")
     await page.goto(url + "/#/settings")
-    await page.find("combobox", "Theme")
+    await page.find("combobox", theme)
 
 
 NOTHING = {"cookies": "", "local": [], "session": [], "caches": [], "databases": ["kloudtalk"]}
@@ -39,9 +39,25 @@ NOTHING = {"cookies": "", "local": [], "session": [], "caches": [], "databases":
 
 
 @pytest.mark.parametrize("browser", ["chromium", "firefox"])
-async def test_nothing_is_stored_before_a_yes_and_the_theme_is_remembered_after(browser: str, service, artifacts: Path) -> None:
+async def test_nothing_is_stored_before_a_yes_and_language_and_theme_are_remembered_after(
+    browser: str, service, artifacts: Path
+) -> None:
     async with BROWSERS[browser](service.url) as page:
         await page.find("link", "Create an account")
+        assert await stored(page) == NOTHING
+        await choose(page, "Language", "العربية")
+        await page.find("link", "إنشاء حساب")
+        assert await page.js("() => [document.documentElement.lang, document.documentElement.dir]") == ["ar", "rtl"]
+        if browser == "chromium":
+            await check(page, "arabic", artifacts)
+        await choose(page, "اللغة", "Deutsch")
+        await page.click("link", "Konto anlegen")
+        await page.find("heading", "Konto anlegen")
+        await page.fill("E-Mail-Adresse", "kept@example.org")
+        await choose(page, "Sprache", "English")
+        await page.find("heading", "Create an account")
+        assert await page.js("() => document.querySelector('input[type=email]').value") == "kept@example.org"
+        await page.click("link", "Back")
         assert await stored(page) == NOTHING
         person = Person("Alice", "+4930901820", page, service)
         await person.register()
@@ -53,14 +69,18 @@ async def test_nothing_is_stored_before_a_yes_and_the_theme_is_remembered_after(
         await again(page, service.url)
         assert await page.js("() => document.documentElement.dataset.theme ?? null") is None
         await choose(page, "Theme", "Dark")
-        await page.click("checkbox", "Remember it on this device")
+        await page.click("checkbox", "Remember this on this device")
+        await choose(page, "Language", "Deutsch")
+        await page.find("heading", "Einstellungen")
         assert (await stored(page))["local"] == ["kloudtalk.choices"]
-        await again(page, service.url)
+        await again(page, service.url, "Farben")
         assert await page.js("() => document.documentElement.dataset.theme") == "dark"
         if browser == "chromium":
             await check(page, "dark-theme", artifacts)
-        await page.click("checkbox", "Remember it on this device")
+        await page.click("checkbox", "Auf diesem Gerät merken")
         assert await stored(page) == NOTHING
+        await page.click("link", "Kontakte", exact=True)
+        await page.sees("KloudTalk darf mein Telefonbuch verwenden")  # what is asked, too
         assert page.console == []
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 _CHOOSE = """
 (label, option) => {
-  const select = [...document.querySelectorAll("select")].find((one) => [...one.labels].some((text) => text.textContent === label));
+  const select = [...document.querySelectorAll("select")].find((one) => one.ariaLabel === label || [...one.labels].some((text) => text.textContent === label));
   select.value = [...select.options].find((one) => one.textContent === option).value;
   select.dispatchEvent(new Event("change", { bubbles: true }));
   return null;

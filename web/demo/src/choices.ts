@@ -1,4 +1,6 @@
-/** Choices of how the page looks. They hold for this page; they are kept on this device only when the user says so (P20). */
+/** Choices of how the page looks and which language it speaks. They hold for this page; they are kept on this device only when the user says so (P20). */
+import { isLanguage, language, preferredLanguage, speak, type Language } from "./i18n";
+
 export type Theme = "system" | "light" | "dark";
 
 const KEY = "kloudtalk.choices";
@@ -6,18 +8,22 @@ const KEY = "kloudtalk.choices";
 let theme: Theme = "system";
 let kept = false;
 
-/** Takes up what was kept, if anything was. Before that, nothing is stored on this device but the keys of who signed in. */
-export function restoreChoices(): void {
+/** Takes up what was kept, if anything was; else the browser's language. Before that, nothing is stored on this device but the keys of who signed in. */
+export async function restoreChoices(): Promise<void> {
+  let chosen: Language | null = null;
   try {
     const stored = localStorage.getItem(KEY);
-    if (stored === null) return;
-    kept = true;
-    const { theme: chosen } = JSON.parse(stored) as { theme?: unknown };
-    if (chosen === "light" || chosen === "dark") theme = chosen;
-    show();
+    if (stored !== null) {
+      kept = true;
+      const choices = JSON.parse(stored) as { theme?: unknown; language?: unknown };
+      if (choices.theme === "light" || choices.theme === "dark") theme = choices.theme;
+      if (isLanguage(choices.language)) chosen = choices.language;
+    }
   } catch {
-    // storage is switched off, or holds something else: the system's choice counts
+    // storage is switched off, or holds something else: the system's choices count
   }
+  show();
+  await speak(chosen ?? preferredLanguage()).catch(() => undefined); // its texts did not arrive: English is always there
 }
 
 export function currentTheme(): Theme {
@@ -34,6 +40,12 @@ export function chooseTheme(chosen: Theme): void {
   if (kept) store();
 }
 
+/** Speak a language from now on. Rejects when its texts cannot be loaded; the page then goes on as it was. */
+export async function chooseLanguage(chosen: Language): Promise<void> {
+  await speak(chosen);
+  if (kept) store();
+}
+
 /** Keep choices on this device from now on, or forget them at once. False when this browser stores nothing. */
 export function keepChoices(keep: boolean): boolean {
   try {
@@ -47,7 +59,7 @@ export function keepChoices(keep: boolean): boolean {
 }
 
 function store(): void {
-  localStorage.setItem(KEY, JSON.stringify({ theme }));
+  localStorage.setItem(KEY, JSON.stringify({ theme, language: language() }));
 }
 
 function show(): void {

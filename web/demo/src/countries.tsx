@@ -1,15 +1,22 @@
 import { getCountries, getCountryCallingCode, parsePhoneNumberFromString, type CountryCode } from "libphonenumber-js/min";
+import { language, ltr } from "./i18n";
 
 export type { CountryCode };
 
-const names = new Intl.DisplayNames(["en"], { type: "region" });
+const codes = getCountries();
+const known = new Set<string>(codes);
+const lists = new Map<string, readonly { code: CountryCode; name: string }[]>();
 
-/** Every country that has telephone numbers, by its English name. */
-export const countries = getCountries()
-  .map((code) => ({ code, name: `${names.of(code) ?? code} (+${getCountryCallingCode(code)})` }))
-  .sort((a, b) => a.name.localeCompare(b.name, "en"));
-
-const known = new Set<string>(countries.map((country) => country.code));
+/** Every country that has telephone numbers, by its name in the page's language. */
+export function countries(): readonly { code: CountryCode; name: string }[] {
+  let list = lists.get(language());
+  if (list === undefined) {
+    const names = new Intl.DisplayNames([language()], { type: "region" });
+    list = codes.map((code) => ({ code, name: `${names.of(code) ?? code} (${ltr(`+${getCountryCallingCode(code)}`)})` })).sort((a, b) => a.name.localeCompare(b.name, language()));
+    lists.set(language(), list);
+  }
+  return list;
+}
 
 /** Where this browser's user probably is: the first of the preferred languages that names a region. */
 export function likelyCountry(): CountryCode {
@@ -41,7 +48,7 @@ export function CountrySelect({ id, value, onChange, label, disabled }: Props) {
   return (
     <select id={id} value={value} aria-label={label} disabled={disabled} autocomplete="country"
       onChange={(event) => onChange(event.currentTarget.value as CountryCode)}>
-      {countries.map((country) => <option key={country.code} value={country.code}>{country.name}</option>)}
+      {countries().map((country) => <option key={country.code} value={country.code}>{country.name}</option>)}
     </select>
   );
 }

@@ -20,9 +20,12 @@ const paths = {
 
 export type IconName = keyof typeof paths;
 
+/** Those that point along the line: the other way where one reads from right to left. */
+const TURNS: ReadonlySet<IconName> = new Set<IconName>(["in", "out", "back"]);
+
 export function Icon({ name }: { name: IconName }) {
   return (
-    <svg class="icon" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
+    <svg class={TURNS.has(name) ? "icon turns" : "icon"} viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
       <path d={paths[name]} />
     </svg>
   );

@@ -2,10 +2,11 @@ import { KloudTalkClient, explain, KloudTalkError } from "@kloudtalk/sdk";
 import { render } from "preact";
 import { App } from "./app";
 import { restoreChoices } from "./choices";
+import { t, translated } from "./i18n";
 import { startPush } from "./push";
 import "./style.css";
 
-restoreChoices();
+await restoreChoices();
 const root = document.getElementById("app") as HTMLElement;
 
 /** Two people in two tabs of one browser: `?profile=bob` keeps its own keys. */
@@ -19,9 +20,9 @@ try {
 } catch (error) {
   render(
     <main class="shell narrow stack">
-      <h1>KloudTalk cannot start here</h1>
-      <p class="note bad" role="alert">{explain(error instanceof KloudTalkError ? error.code : "unsupported")}</p>
-      <p class="soft">It needs a current browser, a secure address (https, or localhost), and storage that is not switched off.</p>
+      <h1>{t("KloudTalk cannot start here")}</h1>
+      <p class="note bad" role="alert">{translated(explain(error instanceof KloudTalkError ? error.code : "unsupported"))}</p>
+      <p class="soft">{t("It needs a current browser, a secure address (https, or localhost), and storage that is not switched off.")}</p>
     </main>,
     root,
   );

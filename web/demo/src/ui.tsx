@@ -1,6 +1,7 @@
 import { KloudTalkError, explain, type ClientState, type KloudTalkClient } from "@kloudtalk/sdk";
 import { createContext, type ComponentChildren } from "preact";
 import { useContext, useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { date, language, number, t, translated } from "./i18n";
 import { Icon } from "./icons";
 
 /** The one client of the page, and its newest snapshot. */
@@ -14,10 +15,10 @@ export function useTalk(): { client: KloudTalkClient; state: ClientState } {
 
 /** A sentence for a person: what went wrong, and what to do. */
 export function sentence(error: unknown): string {
-  if (!(error instanceof KloudTalkError)) return "Something went wrong on this page. Please reload it and try again.";
-  let text = explain(error.code);
-  if (error.triesLeft !== null) text += ` ${error.triesLeft} ${error.triesLeft === 1 ? "try" : "tries"} left.`;
-  if (error.retryAfter !== null) text += ` You can try again in ${duration(error.retryAfter)}.`;
+  if (!(error instanceof KloudTalkError)) return t("Something went wrong on this page. Please reload it and try again.");
+  let text = translated(explain(error.code));
+  if (error.triesLeft !== null) text += ` ${t("{count, plural, one {# try} other {# tries}} left.", { count: error.triesLeft })}`;
+  if (error.retryAfter !== null) text += ` ${t("You can try again in {time}.", { time: duration(error.retryAfter) })}`;
   return text;
 }
 
@@ -69,9 +70,11 @@ export function Field({ label, hint, error = null, children }: FieldProps) {
 /** Heading of a view. Takes the focus, so that keyboard and screen reader users land in the new view. */
 export function Title({ children, lead }: { children: string; lead?: ComponentChildren }) {
   const heading = useRef<HTMLHeadingElement>(null);
+  const spoken = useRef<string | null>(null);
   // before the view is painted: later it would take the focus from who is quick
   useLayoutEffect(() => {
-    heading.current?.focus({ preventScroll: true });
+    if (spoken.current === null || spoken.current === language()) heading.current?.focus({ preventScroll: true }); // not from the list of languages
+    spoken.current = language();
     document.title = `${children} – KloudTalk`;
   }, [children]);
   return <div class="head"><h1 ref={heading} tabIndex={-1}>{children}</h1>{lead ? <p class="soft">{lead}</p> : null}</div>;
@@ -118,7 +121,7 @@ export function Confirmed({ label, name, question, yes, action }: ConfirmedProps
             <p>{question}</p>
             <Failure error={error} />
             <button type="button" class="danger wide" disabled={busy} onClick={() => void run(action).then((done) => { if (done) setAsking(false); })}>{yes}</button>
-            <button type="button" class="wide" onClick={() => setAsking(false)}>Cancel</button>
+            <button type="button" class="wide" onClick={() => setAsking(false)}>{t("Cancel")}</button>
           </div>
         </Modal>
       ) : null}
@@ -152,8 +155,8 @@ export function useNow(active = true): number {
   return now;
 }
 
-/** Runs an asynchronous read once, when the view opens. */
-export function useLoaded<T>(read: () => Promise<T>): { value: T | null; error: unknown; again: () => void } {
+/** Runs an asynchronous read once, when the view opens, and again when what it is `about` changes. */
+export function useLoaded<T>(read: () => Promise<T>, about: unknown = null): { value: T | null; error: unknown; again: () => void } {
   const [value, setValue] = useState<T | null>(null);
   const [error, setError] = useState<unknown>(null);
   const [round, setRound] = useState(0);
@@ -162,24 +165,24 @@ export function useLoaded<T>(read: () => Promise<T>): { value: T | null; error: 
     setError(null);
     read().then((result) => { if (current) setValue(() => result); }, (failure: unknown) => { if (current) setError(failure); });
     return () => { current = false; };
-  }, [round]);
+  }, [round, about]);
   return { value, error, again: () => setRound((before) => before + 1) };
 }
 
 /** The last resort when we know neither the name nor the number. */
-export const nobody = "Unknown person";
+export const nobody = () => t("Unknown person");
 
 export function day(milliseconds: number): string {
-  return new Date(milliseconds).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  return date(milliseconds, { dateStyle: "medium", timeStyle: "short" });
 }
 
 /** A whole minute of the past, as people say it: "today at 14:05". */
 export function ago(milliseconds: number, now = Date.now()): string {
   const [then, today] = [new Date(milliseconds), new Date(now)];
   const days = Math.round((new Date(today).setHours(0, 0, 0, 0) - new Date(then).setHours(0, 0, 0, 0)) / 86_400_000);
-  const time = then.toLocaleTimeString(undefined, { timeStyle: "short" });
-  if (days <= 0) return `today at ${time}`;
-  return days === 1 ? `yesterday at ${time}` : `on ${then.toLocaleDateString(undefined, { dateStyle: "medium" })}`;
+  const time = date(milliseconds, { timeStyle: "short" });
+  if (days <= 0) return t("today at {time}", { time });
+  return days === 1 ? t("yesterday at {time}", { time }) : t("on {date}", { date: date(milliseconds, { dateStyle: "medium" }) });
 }
 
 export function clock(milliseconds: number): string {
@@ -188,14 +191,14 @@ export function clock(milliseconds: number): string {
 }
 
 export function duration(seconds: number): string {
-  if (seconds < 90) return `${Math.ceil(seconds)} seconds`;
-  return seconds < 5400 ? `${Math.ceil(seconds / 60)} minutes` : `${Math.ceil(seconds / 3600)} hours`;
+  const [value, unit] = seconds < 90 ? [seconds, "second"] : seconds < 5400 ? [seconds / 60, "minute"] : [seconds / 3600, "hour"];
+  return number(Math.ceil(value), { style: "unit", unit, unitDisplay: "long" });
 }
 
 /** A name for the list of devices, such as "Firefox on Linux". */
 export function deviceName(): string {
   const agent = navigator.userAgent;
-  const browser = /Firefox/.test(agent) ? "Firefox" : /Edg\//.test(agent) ? "Edge" : /Chrome/.test(agent) ? "Chrome" : /Safari/.test(agent) ? "Safari" : "Browser";
+  const browser = /Firefox/.test(agent) ? "Firefox" : /Edg\//.test(agent) ? "Edge" : /Chrome/.test(agent) ? "Chrome" : /Safari/.test(agent) ? "Safari" : t("Browser");
   const system = /Android/.test(agent) ? "Android" : /iPhone|iPad/.test(agent) ? "iOS" : /Mac OS/.test(agent) ? "macOS" : /Windows/.test(agent) ? "Windows" : "Linux";
-  return `${browser} on ${system}`;
+  return t("{browser} on {system}", { browser, system });
 }

@@ -26,7 +26,8 @@ export class KloudTalkError extends Error {
   }
 }
 
-const SENTENCES: Record<ErrorCode | LocalErrorCode, string> = {
+/** What a person reads, in English; a page in another language translates these. */
+export const SENTENCES: Readonly<Record<ErrorCode | LocalErrorCode, string>> = {
   malformed: "The server could not read what this page sent. Please reload the page.",
   unknown_type: "The server does not know this request. Please reload the page to get its newest version.",
   invalid: "Something in this request is not valid.",

@@ -10,7 +10,8 @@ import type { NoticeKind, SecurityNotice } from "./state.js";
 import type { Storage, StoredPin } from "./storage.js";
 import type { DeviceCertificate } from "./wire.js";
 
-const DETAILS: Record<NoticeKind, string> = {
+/** What a person reads about a notice, in English. */
+export const DETAILS: Readonly<Record<NoticeKind, string>> = {
   signature_invalid: "A message of the call was not signed by the device you are talking to. It was ignored.",
   cannot_open: "A message of the call could not be opened with this device's key. It was ignored.",
   replayed: "A message of the call was sent a second time by someone in between. It was ignored.",

@@ -1,20 +1,21 @@
 import type { CallState, Rung } from "@kloudtalk/sdk";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "../icons";
+import { type Message, number, t, translated } from "../i18n";
 import { startSound } from "../ring";
 import { Avatar, clock, Failure, Modal, nobody, useAction, useNow, useTalk } from "../ui";
 import { SafetyNumber } from "./contacts";
 
 const ENDS: Record<NonNullable<CallState["endReason"]>, (call: CallState) => string> = {
-  hangup: () => "Call ended",
-  declined: (call) => (call.direction === "outgoing" ? "Declined" : "You declined"),
-  busy: () => "Busy in another call",
-  missed: (call) => (call.direction === "outgoing" ? "No answer" : "Missed call"),
-  cancelled: (call) => (call.direction === "outgoing" ? "Cancelled" : "Missed call"),
-  answered_elsewhere: () => "Answered on another device",
-  failed: () => "The call could not be connected",
-  lost: () => "The connection was lost",
-  unavailable: () => "Not available",
+  hangup: () => t("Call ended"),
+  declined: (call) => (call.direction === "outgoing" ? t("Declined") : t("You declined")),
+  busy: () => t("Busy in another call"),
+  missed: (call) => (call.direction === "outgoing" ? t("No answer") : t("Missed call")),
+  cancelled: (call) => (call.direction === "outgoing" ? t("Cancelled") : t("Missed call")),
+  answered_elsewhere: () => t("Answered on another device"),
+  failed: () => t("The call could not be connected"),
+  lost: () => t("The connection was lost"),
+  unavailable: () => t("Not available"),
 };
 
 /** Milliseconds that an ended call stays on the screen by itself: long enough to read why it ended. */
@@ -28,8 +29,8 @@ export function Call() {
   const decline = useAction();
   const ringing = call?.direction === "incoming" && (call.stage === "ringing" || call.stage === "inviting") && answering !== call.id;
   const waiting = call?.direction === "outgoing" && (call.stage === "inviting" || call.stage === "ringing");
-  const name = call === null ? "" : (call.peer.name ?? call.peer.phone ?? nobody);
-  useEffect(() => (ringing ? startSound("ring", `${name} is calling`) : undefined), [ringing, name]);
+  const name = call === null ? "" : (call.peer.name ?? call.peer.phone ?? nobody());
+  useEffect(() => (ringing ? startSound("ring", t("{name} is calling", { name })) : undefined), [ringing, name]);
   useEffect(() => (waiting && call?.stage === "ringing" ? startSound("ringback") : undefined), [waiting, call?.stage]);
   const over = call?.stage === "ended" && call.notices.length === 0; // what is said about security waits to be read
   useEffect(() => {
@@ -45,7 +46,7 @@ export function Call() {
     <>
       <Voice stream={client.remoteStream} tracks={client.remoteStream?.getAudioTracks().length ?? 0} />
       {call === null ? null : (
-        <Modal label={ringing ? `${name} is calling` : `Call with ${name}`} kind="full" onCancel={escape}>
+        <Modal label={ringing ? t("{name} is calling", { name }) : t("Call with {name}", { name })} kind="full" onCancel={escape}>
           <div class="stage"><Stage call={call} name={name} onAnswer={setAnswering} /><Failure error={decline.error} /></div>
         </Modal>
       )}
@@ -78,7 +79,7 @@ function Voice({ stream, tracks }: { stream: MediaStream | null; tracks: number 
   return (
     <>
       <audio ref={audio} autoplay hidden />
-      <span class="visually-hidden" role="status">{blocked ? "Press any key to hear the other person." : ""}</span>
+      <span class="visually-hidden" role="status">{blocked ? t("Press any key to hear the other person.") : ""}</span>
     </>
   );
 }
@@ -108,41 +109,41 @@ function Stage({ call, name, onAnswer }: { call: CallState; name: string; onAnsw
       <div class="who">
         <div class={rings ? "pulse" : undefined}><Avatar name={name} big /></div>
         <h1 ref={heading} tabIndex={-1} class="wrap">{name}</h1>
-        {call.peer.name !== null && call.peer.phone !== null ? <p class="soft">{call.peer.phone}</p> : null}
+        {call.peer.name !== null && call.peer.phone !== null ? <p class="soft"><bdi dir="ltr">{call.peer.phone}</bdi></p> : null}
         <Status call={call} />
-        {state.contacts.some((contact) => contact.account === call.peer.account && contact.business) ? <span class="badge">Business</span> : null}
-        {call.peer.verified ? <span class="badge"><Icon name="shield" />Verified</span> : null}
+        {state.contacts.some((contact) => contact.account === call.peer.account && contact.business) ? <span class="badge">{t("Business")}</span> : null}
+        {call.peer.verified ? <span class="badge"><Icon name="shield" />{t("Verified")}</span> : null}
       </div>
       {call.notices.length > 0 ? (
-        <div class="note bad" role="alert"><Icon name="warning" /><div>{[...new Set(call.notices.map((notice) => notice.detail))].map((detail) => <p key={detail}>{detail}</p>)}</div></div>
+        <div class="note bad" role="alert"><Icon name="warning" /><div>{[...new Set(call.notices.map((notice) => notice.detail))].map((detail) => <p key={detail}>{translated(detail)}</p>)}</div></div>
       ) : null}
       {call.identityChanged && changed && !ended ? (
         <div class="note bad" role="alert">
           <Icon name="warning" />
           <div class="grow">
-            <p>{name} has new keys since you last talked: they signed up again, or somebody stands between you. Compare the safety number over another way.</p>
-            <button type="button" class="plain" disabled={busy} onClick={() => void run(() => client.acceptIdentityChange(call.peer.account))}>Accept the new keys</button>
+            <p>{t("{name} has new keys since you last talked: they signed up again, or somebody stands between you. Compare the safety number over another way.", { name })}</p>
+            <button type="button" class="plain" disabled={busy} onClick={() => void run(() => client.acceptIdentityChange(call.peer.account))}>{t("Accept the new keys")}</button>
           </div>
         </div>
       ) : null}
       {call.stage === "connected" || (call.safetyNumber !== null && call.identityChanged) ? <Details call={call} name={name} /> : null}
       <Failure error={error} />
       {ended ? (
-        <button type="button" class="wide" onClick={() => client.dismissCall()}>Close</button>
+        <button type="button" class="wide" onClick={() => client.dismissCall()}>{t("Close")}</button>
       ) : rings && incoming ? (
         <div class="controls">
-          <button type="button" class="control end" disabled={busy} onClick={() => void run(() => client.decline())}><span><Icon name="end" /></span>Decline</button>
-          <button type="button" class="control take" disabled={busy || call.identityChanged} onClick={() => void run(answer)}><span><Icon name="phone" /></span>Accept</button>
+          <button type="button" class="control end" disabled={busy} onClick={() => void run(() => client.decline())}><span><Icon name="end" /></span>{t("Decline")}</button>
+          <button type="button" class="control take" disabled={busy || call.identityChanged} onClick={() => void run(answer)}><span><Icon name="phone" /></span>{t("Accept")}</button>
         </div>
       ) : (
         <div class="controls">
           {call.stage === "connected" ? (
             <>
-              <button type="button" class="control" aria-pressed={call.muted} onClick={() => void run(() => client.setMuted(!call.muted))}><span><Icon name={call.muted ? "muted" : "mic"} /></span>Mute</button>
-              <button type="button" class="control" aria-pressed={call.held} onClick={() => void run(() => client.setHeld(!call.held))}><span><Icon name="hold" /></span>Hold</button>
+              <button type="button" class="control" aria-pressed={call.muted} onClick={() => void run(() => client.setMuted(!call.muted))}><span><Icon name={call.muted ? "muted" : "mic"} /></span>{t("Mute")}</button>
+              <button type="button" class="control" aria-pressed={call.held} onClick={() => void run(() => client.setHeld(!call.held))}><span><Icon name="hold" /></span>{t("Hold")}</button>
             </>
           ) : null}
-          <button type="button" class="control end" onClick={() => void run(() => client.hangup())}><span><Icon name="end" /></span>{rings ? "Cancel" : "Hang up"}</button>
+          <button type="button" class="control end" onClick={() => void run(() => client.hangup())}><span><Icon name="end" /></span>{rings ? t("Cancel") : t("Hang up")}</button>
         </div>
       )}
     </>
@@ -154,24 +155,24 @@ function Status({ call }: { call: CallState }) {
   const now = useNow(call.stage === "connected");
   const cut = connection.status === "waiting" || connection.status === "connecting";
   let text: string;
-  if (call.stage === "ended") text = call.endReason === null ? "Call ended" : ENDS[call.endReason](call);
-  else if (cut && connection.cause === "no_network") text = "No network. The call waits for it.";
-  else if (cut && call.stage !== "connected") text = "Reconnecting to the server…";
-  else if (cut && call.media === "flowing") text = "The server is not reached for the moment. You can go on talking.";
-  else if (call.stage === "connected") text = call.media === "interrupted" ? "Connection interrupted, trying again…" : call.peerHeld ? "On hold by the other side" : call.peerMuted ? "Their microphone is off" : call.held ? "On hold" : "Connected";
-  else if (call.stage === "connecting") text = "Connecting…";
-  else if (call.direction === "incoming") text = "is calling you";
-  else text = call.stage === "ringing" ? "Ringing…" : "Calling…";
+  if (call.stage === "ended") text = call.endReason === null ? t("Call ended") : ENDS[call.endReason](call);
+  else if (cut && connection.cause === "no_network") text = t("No network. The call waits for it.");
+  else if (cut && call.stage !== "connected") text = t("Reconnecting to the server…");
+  else if (cut && call.media === "flowing") text = t("The server is not reached for the moment. You can go on talking.");
+  else if (call.stage === "connected") text = call.media === "interrupted" ? t("Connection interrupted, trying again…") : call.peerHeld ? t("On hold by the other side") : call.peerMuted ? t("Their microphone is off") : call.held ? t("On hold") : t("Connected");
+  else if (call.stage === "connecting") text = t("Connecting…");
+  else if (call.direction === "incoming") text = t("is calling you");
+  else text = call.stage === "ringing" ? t("Ringing…") : t("Calling…");
   const talked = call.stage === "ended" && call.connectedAt !== null && call.endedAt !== null ? ` · ${clock(call.endedAt - call.connectedAt)}` : "";
   return (
     <>
-      {call.stage === "connected" && call.connectedAt !== null ? <p class="timer" role="timer" aria-label="Duration">{clock(Math.max(now, call.connectedAt) - call.connectedAt)}</p> : null}
+      {call.stage === "connected" && call.connectedAt !== null ? <p class="timer" role="timer" aria-label={t("Duration")}>{clock(Math.max(now, call.connectedAt) - call.connectedAt)}</p> : null}
       <p key="status" class="status" role="status">{text}{talked}</p>
     </>
   );
 }
 
-const WAYS: Record<Rung, string> = {
+const WAYS: Record<Rung, Message> = {
   host: "direct, within one network",
   srflx: "direct",
   turn_udp: "through a TURN server (UDP)",
@@ -181,37 +182,38 @@ const WAYS: Record<Rung, string> = {
   relay: "through the server's relay",
 };
 
-const QUALITY = { good: "Good connection", fair: "Fair connection", poor: "Poor connection", unknown: "Measuring…" } as const;
+const QUALITY: Record<CallState["quality"]["level"], Message> = { good: "Good connection", fair: "Fair connection", poor: "Poor connection", unknown: "Measuring…" };
 
 function Details({ call, name }: { call: CallState; name: string }) {
   const { client } = useTalk();
   const { busy, error, run } = useAction();
   const { quality } = call;
-  const number = (value: number | null, unit: string, digits = 0) => (value === null ? "–" : `${value.toFixed(digits)} ${unit}`);
+  const milliseconds = (value: number | null) => (value === null ? "–" : number(value, { style: "unit", unit: "millisecond", maximumFractionDigits: 0 }));
+  const percent = (value: number | null) => (value === null ? "–" : number(value / 100, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }));
   return (
     <div class="card stack tight">
       {call.stage === "connected" ? (
         <details>
-          <summary><span class={`bars ${quality.level}`} aria-hidden="true"><i /><i /><i /></span>{QUALITY[quality.level]}</summary>
+          <summary><span class={`bars ${quality.level}`} aria-hidden="true"><i /><i /><i /></span>{t(QUALITY[quality.level])}</summary>
           <dl>
-            <dt>Round trip</dt><dd>{number(quality.rttMs, "ms")}</dd>
-            <dt>Jitter</dt><dd>{number(quality.jitterMs, "ms")}</dd>
-            <dt>Lost</dt><dd>{number(quality.lossPercent, "%", 1)}</dd>
-            <dt>Made up for loss</dt><dd>{number(quality.concealedPercent, "%", 1)}</dd>
-            <dt>Quality</dt><dd>{quality.mos === null ? "–" : `${quality.mos.toFixed(1)} of 4.4 (MOS)`}</dd>
-            <dt>Way</dt><dd>{quality.rung === null ? "–" : `${WAYS[quality.rung]}; encrypted between the two of you`}</dd>
+            <dt>{t("Round trip")}</dt><dd>{milliseconds(quality.rttMs)}</dd>
+            <dt>{t("Jitter")}</dt><dd>{milliseconds(quality.jitterMs)}</dd>
+            <dt>{t("Lost")}</dt><dd>{percent(quality.lossPercent)}</dd>
+            <dt>{t("Made up for loss")}</dt><dd>{percent(quality.concealedPercent)}</dd>
+            <dt>{t("Quality")}</dt><dd>{quality.mos === null ? "–" : t("{score} of 4.4 (MOS)", { score: number(quality.mos, { minimumFractionDigits: 1, maximumFractionDigits: 1 }) })}</dd>
+            <dt>{t("Way")}</dt><dd>{quality.rung === null ? "–" : t("{way}; encrypted between the two of you", { way: t(WAYS[quality.rung]) })}</dd>
           </dl>
         </details>
       ) : null}
       {call.safetyNumber !== null ? (
         <details open={call.identityChanged}>
-          <summary><Icon name="shield" />Safety number</summary>
+          <summary><Icon name="shield" />{t("Safety number")}</summary>
           <div class="stack tight">
             <SafetyNumber digits={call.safetyNumber} />
-            <p class="soft small">Read it to each other. If it is the same on both sides, nobody stands between you and {name}.</p>
+            <p class="soft small">{t("Read it to each other. If it is the same on both sides, nobody stands between you and {name}.", { name })}</p>
             <Failure error={error} />
             <button type="button" aria-pressed={call.peer.verified} disabled={busy} onClick={() => void run(() => client.markVerified(call.peer.account, !call.peer.verified))}>
-              {call.peer.verified ? "Verified" : "Mark as verified"}
+              {call.peer.verified ? t("Verified") : t("Mark as verified")}
             </button>
           </div>
         </details>

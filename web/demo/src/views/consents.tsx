@@ -1,5 +1,6 @@
 import type { Purpose } from "@kloudtalk/sdk";
 import { useState } from "preact/hooks";
+import { language, t } from "../i18n";
 import { day, Failure, Modal, useAction, useLoaded, useTalk } from "../ui";
 
 /** A consent as a switch. Yes is an act of its own, after the very words that are put on record; no takes one click (P21). */
@@ -18,7 +19,7 @@ export function ConsentSwitch({ purpose, label, note }: { purpose: Purpose; labe
               setAsking(true);
             } else void run(() => client.setConsent(purpose, false));
           }} />
-        <span>{label}{consent?.granted && consent.at !== null ? ` (allowed ${day(consent.at)})` : ""}</span>
+        <span>{label}{consent?.granted && consent.at !== null ? ` (${t("allowed {date}", { date: day(consent.at) })})` : ""}</span>
       </label>
       {note !== undefined ? <p class="soft small">{note}</p> : null}
       <Failure error={error} />
@@ -29,17 +30,17 @@ export function ConsentSwitch({ purpose, label, note }: { purpose: Purpose; labe
 
 function Ask({ purpose, label, close }: { purpose: Purpose; label: string; close: () => void }) {
   const { client } = useTalk();
-  const info = useLoaded(() => client.serverInfo());
+  const question = useLoaded(() => client.question(purpose, language()), language());
   const { busy, error, run } = useAction();
-  const text = info.value?.purposes.find((one) => one.purpose === purpose)?.text;
+  const shown = question.value;
   return (
     <Modal label={label} kind="sheet" onCancel={close}>
       <div class="card stack">
         <h2>{label}</h2>
-        <Failure error={info.error ?? error} />
-        {text !== undefined ? <blockquote>{text}</blockquote> : info.error === null ? <p class="soft" role="status">Loading…</p> : null}
-        <button type="button" class="primary wide" disabled={busy || text === undefined} onClick={() => void run(() => client.setConsent(purpose, true)).then((done) => { if (done) close(); })}>Allow</button>
-        <button type="button" class="wide" onClick={close}>No, thanks</button>
+        <Failure error={question.error ?? error} />
+        {shown !== null ? <blockquote lang={shown.language} dir="auto">{shown.text}</blockquote> : question.error === null ? <p class="soft" role="status">{t("Loading…")}</p> : null}
+        <button type="button" class="primary wide" disabled={busy || shown === null} onClick={() => void run(() => client.setConsent(purpose, true, shown ?? undefined)).then((done) => { if (done) close(); })}>{t("Allow")}</button>
+        <button type="button" class="wide" onClick={close}>{t("No, thanks")}</button>
       </div>
     </Modal>
   );

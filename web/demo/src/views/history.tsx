@@ -1,18 +1,19 @@
 import type { CallRecord } from "@kloudtalk/sdk";
 import { useEffect } from "preact/hooks";
+import { t } from "../i18n";
 import { Icon } from "../icons";
 import { clock, Confirmed, day, Failure, nobody, Title, useAction, useTalk } from "../ui";
 
 const REASONS: Record<CallRecord["reason"], (record: CallRecord) => string> = {
-  hangup: (record) => (record.connectedAt === null ? "Not connected" : clock(record.endedAt - record.connectedAt)),
-  declined: () => "Declined",
-  busy: () => "Busy",
-  missed: (record) => (record.outgoing ? "No answer" : "Missed"),
-  cancelled: (record) => (record.outgoing ? "Cancelled" : "Missed"),
-  answered_elsewhere: () => "Answered on another device",
-  failed: () => "Could not connect",
-  lost: (record) => (record.connectedAt === null ? "Connection lost" : `${clock(record.endedAt - record.connectedAt)}, connection lost`),
-  unavailable: () => "Not available",
+  hangup: (record) => (record.connectedAt === null ? t("Not connected") : clock(record.endedAt - record.connectedAt)),
+  declined: () => t("Declined"),
+  busy: () => t("Busy"),
+  missed: (record) => (record.outgoing ? t("No answer") : t("Missed")),
+  cancelled: (record) => (record.outgoing ? t("Cancelled") : t("Missed")),
+  answered_elsewhere: () => t("Answered on another device"),
+  failed: () => t("Could not connect"),
+  lost: (record) => (record.connectedAt === null ? t("Connection lost") : t("{duration}, connection lost", { duration: clock(record.endedAt - record.connectedAt) })),
+  unavailable: () => t("Not available"),
 };
 
 export function History() {
@@ -22,18 +23,18 @@ export function History() {
   useEffect(() => { if (error !== null) scrollTo(0, 0); }, [error]); // what went wrong is said above the list
   return (
     <div class="stack">
-      <Title>Calls</Title>
+      <Title>{t("Calls")}</Title>
       <Failure error={error} />
       {state.history.length === 0 ? (
-        <div class="card empty"><Icon name="clock" /><h2>{busy ? "Loading…" : "No calls yet"}</h2></div>
+        <div class="card empty"><Icon name="clock" /><h2>{busy ? t("Loading…") : t("No calls yet")}</h2></div>
       ) : (
         <div class="card">
           <ul class="list">{state.history.map((record) => <Line key={record.call} record={record} call={() => void run(() => client.call(record.peer))} />)}</ul>
         </div>
       )}
-      {state.historyNext !== null ? <button type="button" disabled={busy} onClick={() => void run(() => client.moreHistory())}>Show older calls</button> : null}
+      {state.historyNext !== null ? <button type="button" disabled={busy} onClick={() => void run(() => client.moreHistory())}>{t("Show older calls")}</button> : null}
       {state.history.length > 0 ? (
-        <Confirmed label="Delete all calls" question="Delete your whole call history? It is gone at once and cannot be brought back. The other side keeps its own." yes="Delete all calls" action={() => client.forgetAllCalls()} />
+        <Confirmed label={t("Delete all calls")} question={t("Delete your whole call history? It is gone at once and cannot be brought back. The other side keeps its own.")} yes={t("Delete all calls")} action={() => client.forgetAllCalls()} />
       ) : null}
     </div>
   );
@@ -41,17 +42,17 @@ export function History() {
 
 function Line({ record, call }: { record: CallRecord; call: () => void }) {
   const { client } = useTalk();
-  const name = record.name ?? record.phone ?? nobody;
+  const name = record.name ?? record.phone ?? nobody();
   const missed = !record.outgoing && (record.reason === "missed" || record.reason === "cancelled");
   return (
     <li>
-      <span class={missed ? "missed" : "soft"}><Icon name={record.outgoing ? "out" : "in"} /><span class="visually-hidden">{record.outgoing ? "Outgoing" : "Incoming"}</span></span>
+      <span class={missed ? "missed" : "soft"}><Icon name={record.outgoing ? "out" : "in"} /><span class="visually-hidden">{record.outgoing ? t("Outgoing") : t("Incoming")}</span></span>
       <div class="grow">
-        <strong>{name}{record.business ? <> <span class="badge">Business</span></> : null}</strong>
+        <strong>{name}{record.business ? <> <span class="badge">{t("Business")}</span></> : null}</strong>
         <span class={missed ? "missed small" : "soft small"}>{REASONS[record.reason](record)} · <time dateTime={new Date(record.startedAt).toISOString()}>{day(record.startedAt)}</time></span>
       </div>
-      <Confirmed label={<Icon name="trash" />} name={`Delete the call with ${name}`} question={`Delete this call with ${name} from your history?`} yes="Delete call" action={() => client.forgetCall(record.call)} />
-      {record.name !== null ? <button type="button" class="round" aria-label={`Call ${name}`} onClick={call}><Icon name="phone" /></button> : null}
+      <Confirmed label={<Icon name="trash" />} name={t("Delete the call with {name}", { name })} question={t("Delete this call with {name} from your history?", { name })} yes={t("Delete call")} action={() => client.forgetCall(record.call)} />
+      {record.name !== null ? <button type="button" class="round" aria-label={t("Call {name}", { name })} onClick={call}><Icon name="phone" /></button> : null}
     </li>
   );
 }

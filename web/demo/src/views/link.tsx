@@ -1,5 +1,6 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { encode } from "uqr";
+import { type Message, rich, t } from "../i18n";
 import { Icon } from "../icons";
 import { clock, deviceName, Failure, Field, sentence, Title, useAction, useNow, useTalk } from "../ui";
 
@@ -19,23 +20,23 @@ export function ClaimLink({ code: scanned }: { code: string | null }) {
   }
   return (
     <form class="narrow stack" noValidate onSubmit={submit}>
-      <Title lead="On a device that you use already, open Settings, then “Add a device”.">Add this device</Title>
+      <Title lead={t("On a device that you use already, open Settings, then “Add a device”.")}>{t("Add this device")}</Title>
       <div class="card stack">
-        <Field label="Code" hint="16 letters and digits, shown on your other device." error={atCode ? sentence(error) : null}>
+        <Field label={t("Code")} hint={t("16 letters and digits, shown on your other device.")} error={atCode ? sentence(error) : null}>
           {(field) => <input {...field} class="linkcode" type="text" autocomplete="off" autocapitalize="characters" spellcheck={false} maxLength={32} value={code} onInput={(event) => setCode(event.currentTarget.value)} />}
         </Field>
-        <Field label="Device name" hint="Your other device shows it before you approve.">
+        <Field label={t("Device name")} hint={t("Your other device shows it before you approve.")}>
           {(field) => <input {...field} type="text" maxLength={40} value={name} onInput={(event) => setName(event.currentTarget.value)} />}
         </Field>
         <Failure error={atCode ? null : error} />
-        <button type="submit" class="primary wide" disabled={busy || code.trim() === "" || name.trim() === ""}>{busy ? "Linking…" : "Link this device"}</button>
+        <button type="submit" class="primary wide" disabled={busy || code.trim() === "" || name.trim() === ""}>{busy ? t("Linking…") : t("Link this device")}</button>
       </div>
-      <p><a href="#/">Back</a></p>
+      <p><a href="#/">{t("Back")}</a></p>
     </form>
   );
 }
 
-const claimEnds = {
+const claimEnds: Record<"refused" | "expired" | "failed", Message> = {
   refused: "Your other device refused. Nothing was linked.",
   expired: "The code is too old. Show a new one on your other device.",
   failed: "The answer of your other device did not prove to be genuine. Nothing was linked. Please try again with a new code.",
@@ -50,14 +51,14 @@ function Waiting() {
   const end = linking.state === "claimed" ? null : claimEnds[linking.state];
   return (
     <div class="narrow stack">
-      <Title>{end === null ? "Approve on your other device" : "Not linked"}</Title>
+      <Title>{end === null ? t("Approve on your other device") : t("Not linked")}</Title>
       <div class="card stack">
         <div role="status">
-          {end === null ? <p>Your other device now shows “{linking.deviceName}”. Approve it there.</p> : <p class="note bad"><Icon name="warning" />{end}</p>}
+          {end === null ? <p>{t("Your other device now shows “{name}”. Approve it there.", { name: linking.deviceName })}</p> : <p class="note bad"><Icon name="warning" />{t(end)}</p>}
         </div>
-        {end === null ? <p class="soft">Time left: {clock(linking.expiresAt - now)}</p> : null}
+        {end === null ? <p class="soft">{t("Time left: {time}", { time: clock(linking.expiresAt - now) })}</p> : null}
         <Failure error={error} />
-        <button type="button" onClick={() => void run(() => client.cancelClaim())}>{end === null ? "Cancel" : "Try again"}</button>
+        <button type="button" onClick={() => void run(() => client.cancelClaim())}>{end === null ? t("Cancel") : t("Try again")}</button>
       </div>
     </div>
   );
@@ -90,36 +91,36 @@ export function AddDevice() {
   const over = link === null || link.state === "refused" || link.state === "expired" || (link.state === "waiting" && link.expiresAt <= now);
   return (
     <div class="narrow stack">
-      <Title lead="The new device gets its own keys, and the key to your address book. Your old calls stay where they are.">Add a device</Title>
+      <Title lead={t("The new device gets its own keys, and the key to your address book. Your old calls stay where they are.")}>{t("Add a device")}</Title>
       <div class="card stack">
         <Failure error={error} />
         <div role="status" class="stack">
-          {link?.state === "approved" ? <p class="note"><Icon name="shield" />“{link.deviceName}” was added.</p> : null}
-          {link?.state === "refused" ? <p class="note warn"><Icon name="warning" />Refused. Nothing was added.</p> : null}
-          {link && over && link.state !== "refused" ? <p class="note warn"><Icon name="clock" />The code is too old.</p> : null}
-          {link?.state === "claimed" ? <p>A device called <strong class="wrap">“{link.deviceName}”</strong> used your code. Is it yours?</p> : null}
-          {link === null && busy ? <p class="soft">Making a code…</p> : null}
+          {link?.state === "approved" ? <p class="note"><Icon name="shield" />{t("“{name}” was added.", { name: link.deviceName ?? "" })}</p> : null}
+          {link?.state === "refused" ? <p class="note warn"><Icon name="warning" />{t("Refused. Nothing was added.")}</p> : null}
+          {link && over && link.state !== "refused" ? <p class="note warn"><Icon name="clock" />{t("The code is too old.")}</p> : null}
+          {link?.state === "claimed" ? <p>{rich("A device called <b>“{name}”</b> used your code. Is it yours?", { name: link.deviceName ?? "", b: (name) => <strong class="wrap">{name}</strong> })}</p> : null}
+          {link === null && busy ? <p class="soft">{t("Making a code…")}</p> : null}
         </div>
         {link?.state === "waiting" && !over ? (
           <>
-            <p>Scan this on the new device, or open this page there, choose “Add this device to my account” and type the code.</p>
-            <Qr text={`${location.origin}/#/link/${link.code}`} label="QR code with the address of this page and the code below" />
-            <p><span class="soft">Code: </span><span class="linkcode" data-testid="link-code">{link.code}</span></p>
-            <p class="soft small">Time left: {clock(link.expiresAt - now)}. Show it to nobody: who has it can ask to join your account.</p>
+            <p>{t("Scan this on the new device, or open this page there, choose “Add this device to my account” and type the code.")}</p>
+            <Qr text={`${location.origin}/#/link/${link.code}`} label={t("QR code with the address of this page and the code below")} />
+            <p><span class="soft">{t("Code:")} </span><span class="linkcode" data-testid="link-code">{link.code}</span></p>
+            <p class="soft small">{t("Time left: {time}", { time: clock(link.expiresAt - now) })}. {t("Show it to nobody: who has it can ask to join your account.")}</p>
           </>
         ) : null}
         {link?.state === "claimed" && link.genuine === false ? (
-          <p class="note bad" role="alert"><Icon name="warning" />This device could not prove that it knows your code. Somebody may have interfered. Refuse it.</p>
+          <p class="note bad" role="alert"><Icon name="warning" />{t("This device could not prove that it knows your code. Somebody may have interfered. Refuse it.")}</p>
         ) : null}
         {link?.state === "claimed" ? (
           <div class="row">
-            <button type="button" class="primary grow" disabled={busy || link.genuine !== true} onClick={() => void run(() => client.approveLink())}>Approve</button>
-            <button type="button" class="grow" disabled={busy} onClick={() => void run(() => client.refuseLink())}>Refuse</button>
+            <button type="button" class="primary grow" disabled={busy || link.genuine !== true} onClick={() => void run(() => client.approveLink())}>{t("Approve")}</button>
+            <button type="button" class="grow" disabled={busy} onClick={() => void run(() => client.refuseLink())}>{t("Refuse")}</button>
           </div>
         ) : null}
-        {over && !busy ? <button type="button" class="primary" onClick={() => void run(() => client.openLink())}>Show a new code</button> : null}
+        {over && !busy ? <button type="button" class="primary" onClick={() => void run(() => client.openLink())}>{t("Show a new code")}</button> : null}
       </div>
-      <p><a href="#/settings">Back to settings</a></p>
+      <p><a href="#/settings">{t("Back to settings")}</a></p>
     </div>
   );
 }

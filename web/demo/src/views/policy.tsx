@@ -1,6 +1,7 @@
 import type { Policy } from "@kloudtalk/sdk";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
+import { rich, t } from "../i18n";
 import { Failure, Title, useAction, useLoaded, useTalk } from "../ui";
 
 /** `**strong**` and `code` within a line; everything else is text, so nothing of a policy can become markup. */
@@ -39,7 +40,7 @@ export function Markdown({ text }: { text: string }) {
 
 /** The policy in a box of its own that scrolls, by keyboard too. */
 export function PolicyBox({ policy }: { policy: Policy }) {
-  return <section class="policy" tabIndex={0} aria-label="Privacy policy"><Markdown text={policy.text} /></section>;
+  return <section class="policy" tabIndex={0} aria-label={t("Privacy policy")}><Markdown text={policy.text} /></section>;
 }
 
 /** The policy has a new version: nothing new is done before it was read (P04). Leaving, and taking one's data along, works all the time. */
@@ -51,18 +52,18 @@ export function PolicyChanged() {
   const { value } = policy;
   return (
     <form class="narrow stack" noValidate onSubmit={(event) => { event.preventDefault(); if (read && value) void run(() => client.acknowledgePolicy(value.version).catch((failure: unknown) => { setRead(false); policy.again(); throw failure; })); }}>
-      <Title lead={`Please read it before you go on${state.account === null ? "" : `. You acknowledged version ${state.account.policyVersion}`}. A call that you are in goes on.`}>The privacy policy has changed</Title>
+      <Title lead={[t("Please read it before you go on."), state.account === null ? "" : t("You acknowledged version {version}.", { version: state.account.policyVersion }), t("A call that you are in goes on.")].join(" ")}>{t("The privacy policy has changed")}</Title>
       <div class="card stack">
         <Failure error={policy.error} />
-        {policy.error !== null ? <button type="button" onClick={policy.again}>Load the policy again</button> : null}
-        {value ? <><p class="soft small">Version {value.version}</p><PolicyBox policy={value} /></> : policy.error === null ? <p class="soft" role="status">Loading…</p> : null}
+        {policy.error !== null ? <button type="button" onClick={policy.again}>{t("Load the policy again")}</button> : null}
+        {value ? <><p class="soft small">{t("Version {version}", { version: value.version })}</p><PolicyBox policy={value} /></> : policy.error === null ? <p class="soft" role="status">{t("Loading…")}</p> : null}
         <label class="check">
           <input type="checkbox" checked={read} onChange={(event) => setRead(event.currentTarget.checked)} />
-          <span>I have read the new privacy policy</span>
+          <span>{t("I have read the new privacy policy")}</span>
         </label>
         <Failure error={error} />
-        <button type="submit" class="primary wide" disabled={busy || !read || value === null}>Go on</button>
-        <p class="soft small">If you do not want to go on, you can download your data and delete your account in the <a href="#/settings">settings</a>.</p>
+        <button type="submit" class="primary wide" disabled={busy || !read || value === null}>{t("Go on")}</button>
+        <p class="soft small">{rich("If you do not want to go on, you can download your data and delete your account in the <a>settings</a>.", { a: (text) => <a href="#/settings">{text}</a> })}</p>
       </div>
     </form>
   );
@@ -74,17 +75,17 @@ export function PolicyView({ back }: { back: string }) {
   const acknowledged = state.account?.policyVersion;
   return (
     <div class="stack">
-      <Title>Privacy policy</Title>
+      <Title>{t("Privacy policy")}</Title>
       <Failure error={error} />
-      {error !== null ? <button type="button" onClick={again}>Try again</button> : null}
-      {value === null && error === null ? <p class="soft" role="status">Loading…</p> : null}
+      {error !== null ? <button type="button" onClick={again}>{t("Try again")}</button> : null}
+      {value === null && error === null ? <p class="soft" role="status">{t("Loading…")}</p> : null}
       {value ? (
         <article class="card stack">
-          <p class="soft small">Version {value.version}{acknowledged ? `. You acknowledged version ${acknowledged}.` : ""}</p>
+          <p class="soft small">{t("Version {version}", { version: value.version })}{acknowledged ? `. ${t("You acknowledged version {version}.", { version: acknowledged })}` : ""}</p>
           <Markdown text={value.text} />
         </article>
       ) : null}
-      <p><a href={back}>Back</a></p>
+      <p><a href={back}>{t("Back")}</a></p>
     </div>
   );
 }

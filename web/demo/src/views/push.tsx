@@ -1,3 +1,4 @@
+import { t } from "../i18n";
 import { Failure, useAction, useTalk } from "../ui";
 
 /** Calls while no page of KloudTalk is open: asked for, never assumed. */
@@ -10,12 +11,12 @@ export function PushSwitch() {
       <label class="check">
         <input type="checkbox" checked={state.push === "on"} disabled={busy || state.push === "denied"}
           onChange={(event) => { const { checked } = event.currentTarget; void run(() => (checked ? client.enablePush() : client.disablePush())); }} />
-        <span>Wake this browser for calls while KloudTalk is closed</span>
+        <span>{t("Wake this browser for calls while KloudTalk is closed")}</span>
       </label>
       <p class="soft small">
         {state.push === "denied"
-          ? "Your browser does not allow notifications for this page. You can change that in its settings."
-          : "Your browser's maker passes the wake-up on: it learns that this browser was woken, and when, but not who calls."}
+          ? t("Your browser does not allow notifications for this page. You can change that in its settings.")
+          : t("Your browser's maker passes the wake-up on: it learns that this browser was woken, and when, but not who calls.")}
       </p>
       <Failure error={error} />
     </>

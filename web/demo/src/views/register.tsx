@@ -1,6 +1,7 @@
 import { KloudTalkError } from "@kloudtalk/sdk";
 import { useId, useState } from "preact/hooks";
 import { CountrySelect, international, likelyCountry } from "../countries";
+import { t } from "../i18n";
 import { Icon } from "../icons";
 import { clock, deviceName, Failure, Field, sentence, Title, useAction, useLoaded, useNow, useTalk } from "../ui";
 import { PolicyBox } from "./policy";
@@ -45,36 +46,36 @@ function Start() {
   }
   return (
     <form class="narrow stack" noValidate onSubmit={submit}>
-      <Title lead="Both your number and your address are checked with a code.">Create an account</Title>
+      <Title lead={t("Both your number and your address are checked with a code.")}>{t("Create an account")}</Title>
       <div class="card stack">
         <div class="field">
-          <label for={countryId}>Country</label>
+          <label for={countryId}>{t("Country")}</label>
           <CountrySelect id={countryId} value={country} onChange={setCountry} />
         </div>
-        <Field label="Phone number" hint="Your friends find you by it." error={place === "phone" ? sentence(error) : null}>
+        <Field label={t("Phone number")} hint={t("Your friends find you by it.")} error={place === "phone" ? sentence(error) : null}>
           {(field) => <input {...field} type="tel" autocomplete="tel" required value={phone} onInput={(event) => setPhone(event.currentTarget.value)} />}
         </Field>
-        <Field label="E-mail address" hint="To get your account back if you lose your devices." error={place === "email" ? sentence(error) : null}>
+        <Field label={t("E-mail address")} hint={t("To get your account back if you lose your devices.")} error={place === "email" ? sentence(error) : null}>
           {(field) => <input {...field} type="email" autocomplete="email" required value={email} onInput={(event) => setEmail(event.currentTarget.value)} />}
         </Field>
       </div>
       <div class="card stack">
-        <h2>Privacy policy</h2>
+        <h2>{t("Privacy policy")}</h2>
         <Failure error={policy.error} />
-        {policy.error !== null ? <button type="button" onClick={policy.again}>Load the policy again</button> : null}
-        {policy.value ? <PolicyBox policy={policy.value} /> : policy.error === null ? <p class="soft" role="status">Loading…</p> : null}
+        {policy.error !== null ? <button type="button" onClick={policy.again}>{t("Load the policy again")}</button> : null}
+        {policy.value ? <PolicyBox policy={policy.value} /> : policy.error === null ? <p class="soft" role="status">{t("Loading…")}</p> : null}
         <label class="check">
           <input type="checkbox" checked={read} onChange={(event) => { setRead(event.currentTarget.checked); setUnread(false); }} />
-          <span>I have read the privacy policy</span>
+          <span>{t("I have read the privacy policy")}</span>
         </label>
         <div role="alert">
-          {unread ? <p class="error"><Icon name="warning" /><span>Please read the policy and tick the box.</span></p> : null}
+          {unread ? <p class="error"><Icon name="warning" /><span>{t("Please read the policy and tick the box.")}</span></p> : null}
           {place === "policy" ? <p class="error"><Icon name="warning" /><span>{sentence(error)}</span></p> : null}
         </div>
       </div>
       <Failure error={place === null ? error : null} />
-      <button type="submit" class="primary wide" disabled={busy || policy.value === null}>{busy ? "Sending…" : "Send the codes"}</button>
-      <p><a href="#/">Back</a></p>
+      <button type="submit" class="primary wide" disabled={busy || policy.value === null}>{busy ? t("Sending…") : t("Send the codes")}</button>
+      <p><a href="#/">{t("Back")}</a></p>
     </form>
   );
 }
@@ -88,12 +89,12 @@ function Codes() {
   const expired = registration.expiresAt <= now;
   return (
     <div class="narrow stack">
-      <Title lead="Two codes of six digits are on their way. They hold for ten minutes.">Enter your codes</Title>
-      {expired ? <p class="note warn" role="alert"><Icon name="clock" />This registration took too long. Please start again.</p> : null}
+      <Title lead={t("Two codes of six digits are on their way. They hold for ten minutes.")}>{t("Enter your codes")}</Title>
+      {expired ? <p class="note warn" role="alert"><Icon name="clock" />{t("This registration took too long. Please start again.")}</p> : null}
       <CodeForm channel="phone" to={registration.phone} verified={registration.phoneVerified} resendAt={registration.resendAt.phone} now={now} />
       <CodeForm channel="email" to={registration.email} verified={registration.emailVerified} resendAt={registration.resendAt.email} now={now} />
       <Failure error={error} />
-      <button type="button" class="plain" onClick={() => void run(() => client.cancelRegistration())}>Start again</button>
+      <button type="button" class="plain" onClick={() => void run(() => client.cancelRegistration())}>{t("Start again")}</button>
     </div>
   );
 }
@@ -104,8 +105,7 @@ function CodeForm({ channel, to, verified, resendAt, now }: CodeFormProps) {
   const verify = useAction();
   const send = useAction();
   const [code, setCode] = useState("");
-  const what = channel === "phone" ? "Phone number" : "E-mail address";
-  if (verified) return <div class="note" role="status"><Icon name="shield" /><span class="wrap">{what} confirmed: {to}</span></div>;
+  if (verified) return <div class="note" role="status"><Icon name="shield" /><span class="wrap">{channel === "phone" ? t("Phone number confirmed: {to}", { to }) : t("E-mail address confirmed: {to}", { to })}</span></div>;
   const wait = resendAt === null ? 0 : resendAt - now;
   const problem = verify.error ?? send.error;
   function submit(event: Event) {
@@ -114,14 +114,14 @@ function CodeForm({ channel, to, verified, resendAt, now }: CodeFormProps) {
   }
   return (
     <form class="card stack" noValidate onSubmit={submit}>
-      <Field label={channel === "phone" ? "Code from the text message" : "Code from the e-mail"} hint={`Sent to ${to}`} error={problem === null ? null : sentence(problem)}>
+      <Field label={channel === "phone" ? t("Code from the text message") : t("Code from the e-mail")} hint={t("Sent to {to}", { to })} error={problem === null ? null : sentence(problem)}>
         {(field) => <input {...field} class="code" type="text" inputMode="numeric" autocomplete="one-time-code" maxLength={12} value={code} onInput={(event) => setCode(event.currentTarget.value)} />}
       </Field>
       <div class="row">
-        <button type="submit" class="primary grow" disabled={verify.busy || code.replace(/\D/gu, "").length !== 6}>{channel === "phone" ? "Confirm phone number" : "Confirm e-mail address"}</button>
+        <button type="submit" class="primary grow" disabled={verify.busy || code.replace(/\D/gu, "").length !== 6}>{channel === "phone" ? t("Confirm phone number") : t("Confirm e-mail address")}</button>
         <button type="button" class="plain" disabled={send.busy || wait > 0}
           onClick={() => { setCode(""); void send.run(() => client.sendCode(channel)); }}>
-          {channel === "phone" ? "New text message" : "New e-mail"}{wait > 0 ? ` in ${clock(wait + 999)}` : ""}
+          {channel === "phone" ? t("New text message") : t("New e-mail")}{wait > 0 ? ` ${t("in {time}", { time: clock(wait + 999) })}` : ""}
         </button>
       </div>
     </form>
@@ -138,14 +138,14 @@ function Finish() {
   }
   return (
     <form class="narrow stack" noValidate onSubmit={submit}>
-      <Title lead="Number and address are confirmed. This browser now makes its keys.">Name this device</Title>
+      <Title lead={t("Number and address are confirmed. This browser now makes its keys.")}>{t("Name this device")}</Title>
       <div class="card stack">
-        <Field label="Device name" hint="Only you see it, in your list of devices.">
+        <Field label={t("Device name")} hint={t("Only you see it, in your list of devices.")}>
           {(field) => <input {...field} type="text" maxLength={40} value={name} onInput={(event) => setName(event.currentTarget.value)} />}
         </Field>
         <Failure error={error} />
-        <button type="submit" class="primary wide" disabled={busy || name.trim() === ""}>{busy ? "Making keys…" : "Finish"}</button>
-        {error !== null ? <button type="button" class="plain" onClick={() => void run(() => client.cancelRegistration())}>Start again</button> : null}
+        <button type="submit" class="primary wide" disabled={busy || name.trim() === ""}>{busy ? t("Making keys…") : t("Finish")}</button>
+        {error !== null ? <button type="button" class="plain" onClick={() => void run(() => client.cancelRegistration())}>{t("Start again")}</button> : null}
       </div>
     </form>
   );

@@ -1,4 +1,6 @@
+import type { Objection } from "@kloudtalk/sdk";
 import { useEffect, useState } from "preact/hooks";
+import { type Message, t, translated } from "../i18n";
 import { Icon } from "../icons";
 import { Confirmed, day, Failure, useAction, useLoaded, useTalk } from "../ui";
 
@@ -9,13 +11,13 @@ export function Rights() {
   const frozen = state.account?.restrictedAt ?? null;
   return (
     <section class="card stack" aria-labelledby="rights">
-      <h2 id="rights">My data</h2>
-      <div><button type="button" disabled={download.busy} onClick={() => void download.run(async () => { save(await client.exportData(), "kloudtalk-export.zip"); })}>Download my data</button></div>
-      <p class="soft small">Everything that this server stores about you, as one archive that programs can read. Names and numbers of your contacts are in it as they are stored: encrypted.</p>
+      <h2 id="rights">{t("My data")}</h2>
+      <div><button type="button" disabled={download.busy} onClick={() => void download.run(async () => { save(await client.exportData(), "kloudtalk-export.zip"); })}>{t("Download my data")}</button></div>
+      <p class="soft small">{t("Everything that this server stores about you, as one archive that programs can read. Names and numbers of your contacts are in it as they are stored: encrypted.")}</p>
       <Failure error={download.error} />
       {frozen === null ? (
         <>
-          <Confirmed label="Freeze my account" question="Freeze your account? Nothing is deleted, and nothing is done with it: nobody can call you, you disappear from your contacts’ lists, and you cannot call. You can unfreeze it at any time." yes="Freeze account" action={() => client.restrict(true)} />
+          <Confirmed label={t("Freeze my account")} question={t("Freeze your account? Nothing is deleted, and nothing is done with it: nobody can call you, you disappear from your contacts’ lists, and you cannot call. You can unfreeze it at any time.")} yes={t("Freeze account")} action={() => client.restrict(true)} />
           <Objections />
         </>
       ) : null}
@@ -32,18 +34,18 @@ export function Frozen() {
   const since = state.account?.restrictedAt ?? null;
   if (since === null) return null;
   return (
-    <div class="note warn" role="region" aria-label="Account frozen">
+    <div class="note warn" role="region" aria-label={t("Account frozen")}>
       <Icon name="warning" />
       <div class="grow">
-        <p>Your account is frozen since {day(since)}. Everything is kept; nothing is done with it.</p>
+        <p>{t("Your account is frozen since {date}. Everything is kept; nothing is done with it.", { date: day(since) })}</p>
         <Failure error={error} />
-        <button type="button" class="plain" disabled={busy} onClick={() => void run(() => client.restrict(false))}>Unfreeze my account</button>
+        <button type="button" class="plain" disabled={busy} onClick={() => void run(() => client.restrict(false))}>{t("Unfreeze my account")}</button>
       </div>
     </div>
   );
 }
 
-const LABELS = { announcements: "Tell me about new features", statistics: "Count me in statistics" } as const;
+const LABELS: Record<Objection["interest"], Message> = { announcements: "Tell me about new features", statistics: "Count me in statistics" };
 
 function Objections() {
   const { client } = useTalk();
@@ -57,9 +59,9 @@ function Objections() {
           <label class="check">
             <input type="checkbox" checked={!one.objected} disabled={change.busy}
               onChange={(event) => { const objected = !event.currentTarget.checked; void change.run(() => client.object(one.interest, objected)).then(again); }} />
-            <span>{LABELS[one.interest]}</span>
+            <span>{t(LABELS[one.interest])}</span>
           </label>
-          <p class="soft small">{one.text}</p>
+          <p class="soft small">{translated(one.text)}</p>
         </div>
       ))}
     </>
@@ -85,10 +87,10 @@ export function News() {
   const latest = news[0];
   if (seen || latest === undefined || Date.now() - latest.at > 14 * 86_400_000) return null;
   return (
-    <div class="note" role="region" aria-label="News">
+    <div class="note" role="region" aria-label={t("News")}>
       <div class="grow">
         <p><strong>{latest.title}</strong> {latest.text}</p>
-        <button type="button" class="plain" onClick={() => setSeen(true)}>Got it</button>
+        <button type="button" class="plain" onClick={() => setSeen(true)}>{t("Got it")}</button>
       </div>
     </div>
   );

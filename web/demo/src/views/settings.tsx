@@ -1,5 +1,6 @@
 import type { AccountState, DeviceDetails } from "@kloudtalk/sdk";
 import { useEffect, useState } from "preact/hooks";
+import { type Message, number as share, t } from "../i18n";
 import { Icon } from "../icons";
 import { Confirmed, day, Failure, Field, Modal, Title, useAction, useTalk } from "../ui";
 import { PushSwitch } from "./push";
@@ -10,7 +11,7 @@ import { PresenceSettings } from "./presence";
 import { ProfileSettings } from "./profile";
 import { Rights } from "./rights";
 
-const WHO: { value: AccountState["whoCanCall"]; label: string }[] = [
+const WHO: { value: AccountState["whoCanCall"]; label: Message }[] = [
   { value: "everyone", label: "Everyone who has my number" },
   { value: "contacts", label: "My contacts only" },
   { value: "nobody", label: "Nobody" },
@@ -23,34 +24,34 @@ export function Settings() {
   const { account } = state;
   return (
     <div class="stack">
-      <Title>Settings</Title>
+      <Title>{t("Settings")}</Title>
       <ProfileSettings />
       <section class="card stack" aria-labelledby="privacy">
-        <h2 id="privacy">Privacy</h2>
+        <h2 id="privacy">{t("Privacy")}</h2>
         <fieldset disabled={who.busy || account === null}>
-          <legend>Who can call me</legend>
+          <legend>{t("Who can call me")}</legend>
           {WHO.map(({ value, label }) => (
             <label class="check" key={value}>
               <input type="radio" name="who" checked={account?.whoCanCall === value} onChange={() => void who.run(() => client.changeSettings({ whoCanCall: value }))} />
-              <span>{label}</span>
+              <span>{t(label)}</span>
             </label>
           ))}
         </fieldset>
         <Failure error={who.error} />
-        <p class="soft small">Who may not call you cannot tell it from you being offline.</p>
+        <p class="soft small">{t("Who may not call you cannot tell it from you being offline.")}</p>
         <label class="check">
           <input type="checkbox" checked={state.alwaysRelay} disabled={hide.busy || account === null}
             onChange={(event) => { const { checked } = event.currentTarget; void hide.run(() => client.changeSettings({ alwaysRelay: checked })); }} />
-          <span>Always use a relay for calls</span>
+          <span>{t("Always use a relay for calls")}</span>
         </label>
-        <p class="soft small">People you talk to cannot see your IP address. Calls may sound a little later. It holds for all your devices, from the next call on.</p>
+        <p class="soft small">{t("People you talk to cannot see your IP address. Calls may sound a little later. It holds for all your devices, from the next call on.")}</p>
         <Failure error={hide.error} />
         <PushSwitch />
-        <ConsentSwitch purpose="phonebook" label="Use my phonebook to find people" note="Taking this back deletes your contacts from the server and from this device at once." />
+        <ConsentSwitch purpose="phonebook" label={t("Use my phonebook to find people")} note={t("Taking this back deletes your contacts from the server and from this device at once.")} />
         {state.contacts.length > 0 ? (
-          <Confirmed label="Delete my address book" question="Delete every contact from the server and from this device? It happens at once; there is no backup. Your own phonebook stays as it is." yes="Delete address book" action={() => client.deleteAddressBook()} />
+          <Confirmed label={t("Delete my address book")} question={t("Delete every contact from the server and from this device? It happens at once; there is no backup. Your own phonebook stays as it is.")} yes={t("Delete address book")} action={() => client.deleteAddressBook()} />
         ) : null}
-        <p><a href="#/policy">Privacy policy</a></p>
+        <p><a href="#/policy">{t("Privacy policy")}</a></p>
       </section>
       <PresenceSettings />
       <Looks />
@@ -59,14 +60,14 @@ export function Settings() {
       <PlanSettings />
       <Rights />
       <section class="card stack" aria-labelledby="help">
-        <h2 id="help">Help</h2>
-        <p><a class="button" href="#/settings/support">Ask support</a></p>
+        <h2 id="help">{t("Help")}</h2>
+        <p><a class="button" href="#/settings/support">{t("Ask support")}</a></p>
       </section>
       <section class="card stack" aria-labelledby="leave">
-        <h2 id="leave">Leave</h2>
+        <h2 id="leave">{t("Leave")}</h2>
         <div class="row">
-          <Confirmed label="Sign out here" question="Sign out of this browser? Its keys are deleted. Without another device you get back in with codes to your number and address, and your contacts see new keys." yes="Sign out" action={() => client.signOut()} />
-          <Confirmed label="Sign out everywhere" question="Sign out every device of this account, this one too?" yes="Sign out everywhere" action={() => client.signOutEverywhere()} />
+          <Confirmed label={t("Sign out here")} question={t("Sign out of this browser? Its keys are deleted. Without another device you get back in with codes to your number and address, and your contacts see new keys.")} yes={t("Sign out")} action={() => client.signOut()} />
+          <Confirmed label={t("Sign out everywhere")} question={t("Sign out every device of this account, this one too?")} yes={t("Sign out everywhere")} action={() => client.signOutEverywhere()} />
         </div>
         <DeleteAccount />
       </section>
@@ -76,9 +77,9 @@ export function Settings() {
 
 /** What a device told about itself, in one line. */
 function told({ info, network, country, region }: DeviceDetails): string {
-  const percent = (name: string, value: number | undefined) => (value === undefined ? "" : `${name} ${value} %`);
-  return [info.model, info.browser, info.os, info.app_version, info.operator, info.language, info.time_zone, percent("battery", info.battery),
-    percent("signal", info.signal), network === "" ? "" : `network ${network}`, region, country].filter(Boolean).join(" · ");
+  const percent = (value: number) => share(value / 100, { style: "percent" });
+  return [info.model, info.browser, info.os, info.app_version, info.operator, info.language, info.time_zone, info.battery === undefined ? "" : t("battery {percent}", { percent: percent(info.battery) }),
+    info.signal === undefined ? "" : t("signal {percent}", { percent: percent(info.signal) }), network === "" ? "" : t("network {network}", { network }), region, country].filter(Boolean).join(" · ");
 }
 
 function Devices() {
@@ -87,7 +88,7 @@ function Devices() {
   useEffect(() => { void run(() => client.refreshDevices()); }, []); // who is connected changes without a message
   return (
     <section class="card stack" aria-labelledby="devices">
-      <h2 id="devices">Devices</h2>
+      <h2 id="devices">{t("Devices")}</h2>
       <Failure error={error} />
       <ul class="list">
         {state.devices.map((device) => (
@@ -95,18 +96,18 @@ function Devices() {
             <Icon name="device" />
             <div class="grow">
               <strong>{device.name}</strong>
-              <span class="soft small">{device.current ? "This device" : device.online ? "Connected" : "Not connected"} · added {day(device.createdAt)}</span>
+              <span class="soft small">{device.current ? t("This device") : device.online ? t("Connected") : t("Not connected")} · {t("added {date}", { date: day(device.createdAt) })}</span>
               {device.details !== null ? <span class="soft small block">{told(device.details)}</span> : null}
             </div>
-            {device.genuine ? null : <span class="badge bad">Not added by you</span>}
-            {device.current ? null : <Confirmed label="Remove" name={`Remove ${device.name}`} question={`Remove “${device.name}”? It is signed out at once.`} yes="Remove device" action={() => client.revokeDevice(device.device)} />}
+            {device.genuine ? null : <span class="badge bad">{t("Not added by you")}</span>}
+            {device.current ? null : <Confirmed label={t("Remove")} name={t("Remove {name}", { name: device.name })} question={t("Remove “{name}”? It is signed out at once.", { name: device.name })} yes={t("Remove device")} action={() => client.revokeDevice(device.device)} />}
           </li>
         ))}
       </ul>
-      <ConsentSwitch purpose="device_details" label="Keep what my devices tell about themselves" />
-      <a class="button" href="#/settings/add-device">Add a device</a>
+      <ConsentSwitch purpose="device_details" label={t("Keep what my devices tell about themselves")} />
+      <a class="button" href="#/settings/add-device">{t("Add a device")}</a>
       {state.devices.length > 1 ? (
-        <Confirmed label="Sign out all other devices" question="Sign out every device but this one?" yes="Sign out the others" action={() => client.signOutEverywhere({ keepCurrent: true })} />
+        <Confirmed label={t("Sign out all other devices")} question={t("Sign out every device but this one?")} yes={t("Sign out the others")} action={() => client.signOutEverywhere({ keepCurrent: true })} />
       ) : null}
     </section>
   );
@@ -118,12 +119,12 @@ function Blocked() {
   if (state.blocks.length === 0) return null;
   return (
     <section class="card stack" aria-labelledby="blocked">
-      <h2 id="blocked">Blocked</h2>
+      <h2 id="blocked">{t("Blocked")}</h2>
       <Failure error={error} />
       <ul class="list">
         {state.blocks.map((account) => {
-          const name = state.contacts.find((contact) => contact.account === account)?.name ?? "Somebody who is no contact";
-          return <li key={account}><span class="grow">{name}</span><button type="button" disabled={busy} aria-label={`Unblock ${name}`} onClick={() => void run(() => client.unblock(account))}>Unblock</button></li>;
+          const name = state.contacts.find((contact) => contact.account === account)?.name ?? t("Somebody who is no contact");
+          return <li key={account}><span class="grow">{name}</span><button type="button" disabled={busy} aria-label={t("Unblock {name}", { name })} onClick={() => void run(() => client.unblock(account))}>{t("Unblock")}</button></li>;
         })}
       </ul>
     </section>
@@ -137,18 +138,18 @@ function DeleteAccount() {
   const [typed, setTyped] = useState("");
   return (
     <>
-      <button type="button" class="plain risk" onClick={() => { setTyped(""); setAsking(true); }}>Delete my account</button>
+      <button type="button" class="plain risk" onClick={() => { setTyped(""); setAsking(true); }}>{t("Delete my account")}</button>
       {asking ? (
-        <Modal label="Delete my account" kind="sheet" onCancel={() => setAsking(false)}>
-          <form class="card stack" noValidate onSubmit={(event) => { event.preventDefault(); if (typed.trim().toLowerCase() === "delete") void run(() => client.deleteAccount()); }}>
-            <h2>Delete my account</h2>
-            <p>Number, address, devices, contacts, calls and settings are deleted at once, and cannot be brought back.</p>
-            <Field label="Type “delete” to confirm">
+        <Modal label={t("Delete my account")} kind="sheet" onCancel={() => setAsking(false)}>
+          <form class="card stack" noValidate onSubmit={(event) => { event.preventDefault(); if (typed.trim().toLowerCase() === t("delete")) void run(() => client.deleteAccount()); }}>
+            <h2>{t("Delete my account")}</h2>
+            <p>{t("Number, address, devices, contacts, calls and settings are deleted at once, and cannot be brought back.")}</p>
+            <Field label={t("Type “{word}” to confirm", { word: t("delete") })}>
               {(field) => <input {...field} type="text" autocomplete="off" autocapitalize="off" value={typed} onInput={(event) => setTyped(event.currentTarget.value)} />}
             </Field>
             <Failure error={error} />
-            <button type="submit" class="danger wide" disabled={busy || typed.trim().toLowerCase() !== "delete"}>Delete everything</button>
-            <button type="button" class="wide" onClick={() => setAsking(false)}>Cancel</button>
+            <button type="submit" class="danger wide" disabled={busy || typed.trim().toLowerCase() !== t("delete")}>{t("Delete everything")}</button>
+            <button type="button" class="wide" onClick={() => setAsking(false)}>{t("Cancel")}</button>
           </form>
         </Modal>
       ) : null}
