@@ -24,9 +24,11 @@ from signaling.accounts.certificates import CertificateInvalid, verify_chain
 from signaling.client import linking
 from signaling.client.address_book import BookEntry, EntryInvalid, decrypt_entry, encrypt_entry
 from signaling.client.keys import DeviceKeys, certify_first, certify_linked
+from signaling.client.ladder import Via
 from signaling.client.profile import Profile
 from signaling.client.rest import ClientError, RestClient
 from signaling.client.safety_number import grouped, safety_number
+from signaling.client.sdp import Ice
 from signaling.client.sealing import Route, SealError
 from signaling.client.security import Notice, Security, SecurityNotice, Verdict
 from signaling.client.socket import Socket
@@ -46,6 +48,7 @@ from signaling.wire.messages import (
     CallHangup,
     CallIncoming,
     CallInvite,
+    CallRelayEnding,
     CallRinging,
     CallRings,
     CallSignal,
@@ -84,10 +87,12 @@ from signaling.wire.rest import (
     DeviceLink,
     Entry,
     Evaluate,
+    JoinRelay,
     LinkState,
     Picture,
     Proof,
     Purpose,
+    RelayLeg,
     SendCode,
     SetPicture,
     StartChange,
@@ -102,6 +107,7 @@ if TYPE_CHECKING:
     from av import AudioFrame
 
     from signaling.client.media import AudioMedia
+    from signaling.client.route import Route as MediaRoute
 
 _ORDER: Final = list(Stage)
 
@@ -125,6 +131,8 @@ class Call:
         self.peer: DeviceCertificate | None = None
         self._client = client
         self._media: AudioMedia | None = None
+        self._route: MediaRoute | None = None
+        self._peer_moves = self._peer_hidden = False
         self._offer: str | None = None
         self._early: list[Mapping[str, Any]] = []
         self._news = asyncio.Condition()
@@ -154,6 +162,21 @@ class Call:
         """Tell the other side, sealed, whether the microphone is off and whether it is on hold."""
         await self._client._signal(self, "state", {"muted": muted, "held": held})
 
+    async def signal(self, kind: str, body: dict[str, object]) -> None:
+        """Tell the other side something of a kind of one's own, sealed. Clients leave out kinds that they do not know."""
+        await self._client._signal(self, kind, body)
+
+    @property
+    def over_relay(self) -> bool:
+        """Whether the way of now is a relay of the server's, and carries."""
+        return self._route is not None and self._route.carried and self._route.via is Via.RELAY
+
+    async def carried(self, over_relay: bool = False, timeout: float = 20.0) -> None:
+        """Wait until media flow, over a relay if so asked. Raises ``TimeoutError``."""
+        async with asyncio.timeout(timeout):
+            while self._route is None or not self._route.carried or (over_relay and not self.over_relay):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
     def safety_number(self) -> str:
         """60 digits to compare with the other side."""
         return self._client.safety_number(self.account)
@@ -176,11 +199,15 @@ class Client:
     Args:
         url: of the hub, as ``https://talk.example.org``.
         profile: a device that was signed in before.
+        max_calls: calls at a time; more are answered ``busy``.
+        always_relay: the other side must not learn this device's addresses: TURN servers and relays only.
     """
 
-    def __init__(self, url: str, profile: Profile | None = None) -> None:
+    def __init__(self, url: str, profile: Profile | None = None, *, max_calls: int = 1, always_relay: bool = False) -> None:
         self.url = url
         self.profile = profile
+        self.max_calls = max_calls
+        self.always_relay = always_relay
         self.notices: list[SecurityNotice] = []
         self.incoming: asyncio.Queue[Call] = asyncio.Queue()
         """Calls that ring here."""
@@ -530,7 +557,7 @@ class Client:
     async def _invite(self, call: Call, offer: str) -> None:
         profile = self._profile()
         payloads = {
-            device: self._security.seal(call.id, profile.device, profile.keys, certificate, "offer", {"sdp": offer})
+            device: self._security.seal(call.id, profile.device, profile.keys, certificate, "offer", self._described(offer))
             for device, certificate in call.devices.items()
         }
         await self._request(CallInvite, call=call.id, to=call.account, payloads=payloads)
@@ -559,7 +586,7 @@ class Client:
         call._media = await self._make_media(call, track, heard)
         try:
             answer = await call._media.answer(call._offer)
-            payload = self._security.seal(call.id, profile.device, profile.keys, call.peer, "answer", {"sdp": answer})
+            payload = self._security.seal(call.id, profile.device, profile.keys, call.peer, "answer", self._described(answer))
             await self._request(CallAccept, call=call.id, payload=payload)
         except ValueError:
             await self._leave(call, CallDecline, Reason.FAILED)
@@ -568,19 +595,52 @@ class Client:
             await self._ended(call, Reason.FAILED)
             raise
         await call._become(Stage.CONNECTING)
+        self._settled(call)
         early, call._early = call._early, []
         await call._media.add(early)
 
     async def _make_media(self, call: Call, track: "MediaStreamTrack", heard: "Callable[[AudioFrame], None]") -> "AudioMedia":
         from signaling.client.media import AudioMedia
+        from signaling.client.route import Route as MediaRoute
+
+        def failed() -> None:
+            if call.stage is Stage.CONNECTING:
+                call._spawn(self._leave(call, CallFailed, Reason.FAILED))
 
         def changed(state: str) -> None:
             if state == "connected":
                 call._spawn(self._quietly(CallConnected, call))
-            elif state == "failed" and call.stage is Stage.CONNECTING:
-                call._spawn(self._leave(call, CallFailed, Reason.FAILED))
+            elif state == "failed":
+                failed()
 
-        return AudioMedia(await self._ask("ice.servers", session=True), track, heard=heard, changed=changed)
+        def lost() -> None:
+            if call._route is not None:
+                call._route.lost()
+
+        async def leg(ufrag: str, pwd: str) -> Ice:
+            answer: RelayLeg = await self._ask("calls.relay", JoinRelay(ufrag, pwd), session=True, call=call.id)
+            return Ice(answer.ufrag, answer.pwd, tuple(answer.candidates))
+
+        ways = await self._ask("ice.servers", session=True)
+        media = AudioMedia(ways, track, heard=heard, changed=changed, lost=lost, hidden=self.always_relay)
+        call._route = MediaRoute(
+            media,
+            leader=call.outgoing,
+            relay=ways.relay,
+            say=lambda kind, body: self._signal(call, kind, body),
+            leg=leg,
+            exhausted=failed,
+        )
+        return media
+
+    def _described(self, sdp: str) -> dict[str, object]:
+        """An offer or answer, and what the other side must know of this one (docs/security.md)."""
+        return {"sdp": sdp, "moves": True, "hidden": self.always_relay}
+
+    def _settled(self, call: Call) -> None:
+        """Offer and answer are exchanged."""
+        if call._route is not None:
+            call._route.answered(hidden=self.always_relay or call._peer_hidden, moves=call._peer_moves)
 
     async def _leave(self, call: Call, kind: type[Request], reason: Reason) -> None:
         try:
@@ -596,6 +656,8 @@ class Client:
         self._over.add(call.id)
         self._security.end_call(call.id)
         media, call._media = call._media, None
+        if call._route is not None:
+            call._route.close()
         await call._become(Stage.ENDED, reason)
         if media is not None:
             await media.close()
@@ -639,6 +701,9 @@ class Client:
                 await self._answered(message.call, message.peer, message.payload)
             case CallSignalled():
                 await self._signalled(message.call, message.device, message.payload)
+            case CallRelayEnding():
+                if (call := self._calls.get(message.call)) and call._route is not None:
+                    call._route.relay_ending()
             case CallUp():
                 if call := self._calls.get(message.call):
                     await call._become(Stage.CONNECTED)
@@ -667,7 +732,7 @@ class Client:
             return
         if call_id in self._calls:
             return
-        if self._calls:
+        if len(self._calls) >= self.max_calls:
             await self._request(CallBusy, call=call_id)
             return
         certificate = peer.certificate
@@ -685,6 +750,7 @@ class Client:
             return
         call = Call(self, call_id, outgoing=False, account=peer.account)
         call.peer, call._offer, call.identity_changed = certificate, content.body["sdp"], verdict is Verdict.CHANGED
+        call._peer_moves, call._peer_hidden = content.body.get("moves") is True, content.body.get("hidden") is True
         call.phone = None if peer.phone is UNSET else peer.phone
         call.stage = Stage.RINGING
         self._calls[call_id] = call
@@ -706,11 +772,14 @@ class Client:
             await self._leave(call, CallFailed, Reason.FAILED)
             return
         call.peer = certificate
+        call._peer_moves, call._peer_hidden = content.body.get("moves") is True, content.body.get("hidden") is True
         await call._become(Stage.CONNECTING)
         try:
             await call._media.accept(content.body["sdp"])
         except ValueError:
             await self._leave(call, CallFailed, Reason.FAILED)
+            return
+        self._settled(call)
 
     async def _signalled(self, call_id: str, device: str, payload: str, *, again: bool = False) -> None:
         call, profile = self._calls.get(call_id), self._profile()
@@ -729,11 +798,15 @@ class Client:
             if call._media is None:
                 call._early = (call._early + candidates)[:100]
             else:
-                await call._media.add(candidates)
+                await call._media.add(candidates, _number(body, "epoch"))
         elif content.kind == "state":
             call.peer_muted, call.peer_held = body.get("muted") is True, body.get("held") is True
             async with call._news:
                 call._news.notify_all()
+        elif content.kind in ("restart", "restart_answer", "relay", "wish") and call._route is not None:
+            sdp = body.get("sdp")
+            via = Via.RELAY if body.get("via") == "relay" else Via.DIRECT
+            await call._route.heard(content.kind, _number(body, "epoch"), sdp=sdp if isinstance(sdp, str) else None, via=via)
 
     async def _sync(self, sync: Sync) -> None:
         views = {view.call: view for view in sync.calls}
@@ -779,6 +852,12 @@ class Client:
         if self._socket is None:
             raise ClientError(ErrorCode.UNAUTHENTICATED, "not signed in")
         await self._socket.request(kind, **fields)
+
+
+def _number(body: Mapping[str, Any], field: str) -> int:
+    """0 where there is none: the first way is the only one that older clients know."""
+    value = body.get(field)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else 0
 
 
 def _new_id() -> str:

@@ -10,15 +10,18 @@ import contextlib
 import fractions
 import math
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
-from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aioice import Connection, TransportPolicy
+from aiortc import RTCConfiguration, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnection, RTCSessionDescription
 from aiortc.contrib.media import MediaPlayer
 from aiortc.mediastreams import MediaStreamTrack
-from aiortc.sdp import candidate_from_sdp
+from aiortc.rtcicetransport import connection_kwargs
 from av import AudioFrame
 
+from signaling.client.path import Path
+from signaling.client.sdp import Ice, ice_of, relayed_only, with_ice, without_addresses
 from signaling.wire.rest import IceServers
 
 RATE: Final = 48_000
@@ -69,13 +72,16 @@ def file_track(path: str) -> MediaStreamTrack:
 
 
 class AudioMedia:
-    """One WebRTC connection with audio both ways. Candidates are gathered before a description is handed out.
+    """One WebRTC connection with audio both ways, whose ICE can start anew under it (``path.py``). Candidates are gathered before a
+    description is handed out.
 
     Args:
         servers: STUN and TURN as the hub gave them.
         track: what is sent.
         heard: gets every frame that comes in.
-        changed: told ``connected``, ``failed`` or ``closed``.
+        changed: told ``connected``, ``failed`` or ``closed``: what became of DTLS.
+        lost: told when ICE has failed, or the other side's consent is over.
+        hidden: this device's addresses are not told: only TURN servers and relays.
     """
 
     def __init__(
@@ -85,49 +91,86 @@ class AudioMedia:
         *,
         heard: Callable[[AudioFrame], None],
         changed: Callable[[str], None],
+        lost: Callable[[], None] = lambda: None,
+        hidden: bool = False,
     ) -> None:
-        ice = [RTCIceServer(urls=s.urls, username=s.username or None, credential=s.credential or None) for s in servers.ice_servers]
-        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=ice))
+        self._ice = [
+            RTCIceServer(urls=s.urls, username=s.username or None, credential=s.credential or None) for s in servers.ice_servers
+        ]
+        self._shut = hidden and servers.relay
+        """Nothing at all goes to the other side's candidates: a relay's leg is waited for."""
+        self._hidden = hidden
+        # with a relay to come, what is gathered here is neither told nor used; aiortc just wants some
+        policy = RTCIceTransportPolicy.RELAY if hidden and not servers.relay else RTCIceTransportPolicy.ALL
+        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=self._ice, iceTransportPolicy=policy))
         self._track = track
         self._heard = heard
         self._tasks: set[asyncio.Task[None]] = set()
         self._early: list[Mapping[str, Any]] = []
-        self._pc.addTrack(track)
+        transport = self._pc.addTrack(track).transport.transport
+        self._path = Path(transport._connection, lost)
+        self._path.insert(transport)
         self._pc.on("track", self._on_track)
         self._pc.on("connectionstatechange", lambda: changed(self._pc.connectionState))
 
     async def offer(self) -> str:
         """Our offer, with its candidates."""
         await self._pc.setLocalDescription(await self._pc.createOffer())
-        return str(self._pc.localDescription.sdp)
+        return self._described()
 
     async def answer(self, offer: str) -> str:
         """Our answer to an offer, with its candidates. Raises ``ValueError`` when the offer is none."""
-        await self._pc.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        await self._pc.setRemoteDescription(RTCSessionDescription(self._usable(offer), "offer"))
         await self._take_early()
         await self._pc.setLocalDescription(await self._pc.createAnswer())
-        return str(self._pc.localDescription.sdp)
+        return self._described()
 
     async def accept(self, answer: str) -> None:
         """Take the other side's answer. Raises ``ValueError`` when it is none."""
-        await self._pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+        await self._pc.setRemoteDescription(RTCSessionDescription(self._usable(answer), "answer"))
         await self._take_early()
 
-    async def add(self, candidates: Iterable[Mapping[str, Any]]) -> None:
-        """Candidates as browsers send them (W3C ``RTCIceCandidateInit``); what cannot be used is left out."""
+    async def add(self, candidates: Iterable[Mapping[str, Any]], epoch: int = 0) -> None:
+        """Candidates as browsers send them (W3C ``RTCIceCandidateInit``); what cannot be used, or is of another epoch, is left out."""
+        if self._shut or epoch != self._path.epoch:
+            return
         if self._pc.remoteDescription is None:
             self._early += candidates
             return
-        for init in candidates:
-            text = str(init.get("candidate", ""))
-            if not text.startswith("candidate:"):
-                continue
-            with contextlib.suppress(ValueError, IndexError, AssertionError):
-                candidate = candidate_from_sdp(text.removeprefix("candidate:"))
-                mid, index = init.get("sdpMid"), init.get("sdpMLineIndex")
-                candidate.sdpMid = None if mid is None else str(mid)
-                candidate.sdpMLineIndex = index if isinstance(index, int) else None
-                await self._pc.addIceCandidate(candidate)
+        texts = (str(init.get("candidate", "")) for init in candidates)
+        await self._path.add(epoch, tuple(text for text in texts if text.startswith("candidate:")))
+
+    # --- later ways -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def packets(self) -> int:
+        """RTP packets that came."""
+        return self._path.packets
+
+    def flows(self, epoch: int) -> bool:
+        """Whether ICE of this epoch is connected, and DTLS is."""
+        return epoch == self._path.epoch and self._path.connected and self._pc.connectionState == "connected"
+
+    async def restart_offer(self, epoch: int) -> str:
+        """An offer with new ICE parameters (RFC 8445, section 9). DTLS goes on."""
+        return self._restarted(epoch, await self._path.begin(epoch, self._connection(controlling=True, leg=False)))
+
+    async def restart_answer(self, epoch: int, offer: str) -> str:
+        """Our answer to such an offer. Raises ``ValueError`` when it is none."""
+        remote = ice_of(offer)
+        ours = await self._path.begin(epoch, self._connection(controlling=remote.lite, leg=False))
+        await self._path.go(epoch, remote)
+        return self._restarted(epoch, ours)
+
+    async def restart_accept(self, epoch: int, answer: str) -> None:
+        """Take the answer to our new offer. Raises ``ValueError`` when it is none."""
+        await self._path.go(epoch, ice_of(answer))
+
+    async def to_leg(self, epoch: int, ask: Callable[[str, str], Awaitable[Ice]]) -> None:
+        """Restart ICE towards our leg of a relay, which ``ask`` gets for our new credentials. Raises what ``ask`` raises."""
+        # the leg learns our address from our checks (RFC 8445, section 7.3.1.3): candidates are not told
+        ours = await self._path.begin(epoch, self._connection(controlling=True, leg=True))
+        await self._path.go(epoch, await ask(ours.ufrag, ours.pwd), all_known=True)
 
     async def close(self) -> None:
         """End it."""
@@ -135,6 +178,26 @@ class AudioMedia:
             task.cancel()
         self._track.stop()
         await self._pc.close()
+        await self._path.close()
+
+    def _connection(self, *, controlling: bool, leg: bool) -> Connection:
+        self._shut = self._shut and leg  # on other ways, TURN servers stand between
+        policy = TransportPolicy.RELAY if self._hidden and not leg else TransportPolicy.ALL
+        return Connection(ice_controlling=controlling, transport_policy=policy, **connection_kwargs(self._ice))
+
+    def _described(self) -> str:
+        sdp = str(self._pc.localDescription.sdp)
+        if not self._hidden:
+            return sdp
+        ice = ice_of(sdp)
+        return with_ice(sdp, Ice(ice.ufrag, ice.pwd, () if self._shut else relayed_only(ice.candidates)))
+
+    def _restarted(self, epoch: int, ice: Ice) -> str:
+        told = relayed_only(ice.candidates) if self._hidden else ice.candidates
+        return with_ice(str(self._pc.localDescription.sdp), Ice(ice.ufrag, ice.pwd, told), version=epoch)
+
+    def _usable(self, sdp: str) -> str:
+        return without_addresses(sdp) if self._shut else sdp
 
     async def _take_early(self) -> None:
         early, self._early = self._early, []
