@@ -40,6 +40,7 @@ from signaling.accounts.profile import ProfileService
 from signaling.accounts.public_profile import PublicProfileService
 from signaling.accounts.registration import RegistrationService
 from signaling.accounts.registration_store import RegistrationStore
+from signaling.accounts.services import ECHO, EchoAccountService, service_token
 from signaling.accounts.sessions import Sessions
 from signaling.calls.counts import CallCounts
 from signaling.calls.counts import Step as CallStep
@@ -300,7 +301,7 @@ class Hub:
             if await calls.in_call_with(session, account):
                 return True
             facts = await directory.get(account)
-            return facts is not None and await contacts.is_contact(session.account, facts.discovery_token)
+            return facts is not None and (facts.service or await contacts.is_contact(session.account, facts.discovery_token))
 
         devices = DeviceService(
             database=database,
@@ -308,6 +309,13 @@ class Hub:
             events=events,
             connected=self._connected,
             may_see=may_see,
+        )
+        echo = EchoAccountService(
+            database=database,
+            events=events,
+            token=service_token(settings.echo_secret or settings.keyholder_secret, ECHO),
+            policy_version=settings.policy_version,
+            connected=self._connected,
         )
         links = events.links = LinkService(database=database, store=link_store, events=events)
         handlers: Handlers = {
@@ -323,6 +331,7 @@ class Hub:
                 changes=changes,
                 details=details,
             ),
+            **signaling.accounts.api.echo_handlers(echo),
             **signaling.contacts.api.handlers(contacts),
             **signaling.presence.api.handlers(self.presence),
             **signaling.privacy.api.handlers(

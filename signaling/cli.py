@@ -46,6 +46,13 @@ def parser() -> argparse.ArgumentParser:
             "there, and several share the calls. SIGTERM has its calls move to another relay, then ends it.",
         ),
         (
+            "echo",
+            "answer test calls",
+            "Answers test calls: plays a greeting, then what it hears, and says how loud it is. One is enough for a service, on any machine that "
+            "reaches a hub (echo_hub_url) and shares its secret (echo_secret or keyholder_secret). It keeps its keys in the data folder, and "
+            "nothing of any call.",
+        ),
+        (
             "turn-config",
             "write a coturn configuration",
             "Writes a hardened turnserver.conf for the turn_secret of the settings: who has a credential of the hub may relay to the public "
@@ -153,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command in OPERATOR_COMMANDS:
         return _operator(settings, options)
     try:
-        commands = {"hub": _hub, "keyholder": _keyholder, "relay": _relay}
+        commands = {"hub": _hub, "keyholder": _keyholder, "relay": _relay, "echo": _echo}
         uvloop.run(commands[options.command](settings))
     except KeyboardInterrupt:
         return 0
@@ -258,4 +265,25 @@ async def _relay(settings: Settings) -> None:
         ),
         redis,
         observe=lambda relay, control: observe_relay(relay, control, redis, settings),
+    )
+
+
+async def _echo(settings: Settings) -> None:
+    from signaling.accounts.services import ECHO, service_token
+    from signaling.supervisor import embedded_stores
+
+    try:
+        from signaling.client.echo import run_echo
+    except ImportError as error:
+        raise ValueError(f"{error.name} is not installed: pip install 'kloudtalk[client]'") from None
+    if settings.echo_secret is None and settings.keyholder_secret is None:
+        settings = embedded_stores(settings)
+    shown = "localhost" if settings.host in ("0.0.0.0", "::", "127.0.0.1", "::1") else settings.host
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await run_echo(
+        settings.echo_hub_url or f"http://{shown}:{settings.port}",
+        token=service_token(settings.echo_secret or settings.keyholder_secret or "", ECHO),
+        profile=settings.data_dir / "echo.json",
+        calls=settings.echo_calls,
+        seconds=settings.echo_seconds,
     )

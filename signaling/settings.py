@@ -177,6 +177,17 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Path | None, Meta(description="Service account for Firebase Cloud Messaging (JSON); none: no pushes to Android apps.")
     ] = None
 
+    echo: Annotated[bool, Meta(description="Whether `serve` starts the echo that answers test calls.")] = True
+    echo_hub_url: Annotated[
+        str | None, Meta(description="The hub that `kloudtalk echo` connects to; none: the one at host and port of these settings.")
+    ] = None
+    echo_secret: Annotated[
+        str | None,
+        Meta(description="Secret that hubs and `kloudtalk echo` share, 32 characters or more; none: keyholder_secret."),
+    ] = None
+    echo_calls: Annotated[int, Meta(ge=1, le=64, description="Test calls at a time; more are told that it is busy.")] = 4
+    echo_seconds: Annotated[int, Meta(ge=15, le=600, description="Seconds after which the echo hangs up.")] = 60
+
     relay_plane: Annotated[
         Literal["auto", "native", "python"],
         Meta(

@@ -83,7 +83,7 @@ def check(settings: Settings) -> None:
                     raise ValueError(f"a URL does not start with {' or '.join(f'{scheme}:' for scheme in schemes)}")
             except ValueError as error:
                 raise SettingsError(f"{name}: {error}") from None
-    for name in ("turn_secret", "turn_previous_secret"):
+    for name in ("turn_secret", "turn_previous_secret", "echo_secret"):
         if getattr(settings, name) is not None and len(getattr(settings, name)) < 32:
             raise SettingsError(f"{name}: needs 32 characters or more")
     if settings.phone_delivery == "http" and not settings.sms_url:
@@ -117,6 +117,8 @@ def check(settings: Settings) -> None:
     url = settings.database_url
     if url is not None and not url.startswith(("sqlite+aiosqlite:", "postgresql+asyncpg:")):
         raise SettingsError("database_url: starts with sqlite+aiosqlite: or postgresql+asyncpg:")
+    if settings.echo_hub_url is not None and not settings.echo_hub_url.startswith(("http://", "https://")):
+        raise SettingsError("echo_hub_url: starts with https:// or http://")
     if settings.keyholder_url is not None and not settings.keyholder_url.startswith(("unix:", "http://")):
         raise SettingsError("keyholder_url: starts with unix: or http://")
 

@@ -1,5 +1,5 @@
-"""``kloudtalk serve``: starts what is not configured elsewhere (two Valkeys, the key-holder), then the hub and a relay, and ends all
-together. The relay is the one that may fail: calls go on without it, and it is started again.
+"""``kloudtalk serve``: starts what is not configured elsewhere (two Valkeys, the key-holder), then the hub, a relay and the echo for test
+calls, and ends all together. Relay and echo may fail: calls go on without them, and they are started again.
 """
 
 import fcntl
@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO, Final
@@ -23,14 +25,43 @@ from signaling.storage.embedded import EmbeddedStoreError, EmbeddedValkey, dying
 
 _START_TIMEOUT: Final = 30.0
 _STOP_TIMEOUT: Final = 15.0
-_RELAY_WAITS: Final = (1.0, 5.0, 15.0, 60.0)
-"""Seconds until a relay that ended is started again: the first time, the second, and so on."""
-_RELAY_RAN: Final = 120.0
-"""Seconds after which a relay that ends is taken to have worked."""
+_HELPER_WAITS: Final = (1.0, 5.0, 15.0, 60.0)
+"""Seconds until a helper that ended is started again: the first time, the second, and so on."""
+_HELPER_RAN: Final = 120.0
+"""Seconds after which a helper that ends is taken to have worked."""
 
 
 class ServeError(RuntimeError):
     """The service cannot start; the message says why, for the operator."""
+
+
+@dataclass(slots=True)
+class _Helper:
+    """A child that may fail: the service goes on, and it is started again."""
+
+    name: str
+    without: str
+    """What the operator is told of the time without it."""
+    process: subprocess.Popen[bytes] | None = None
+    failures: int = 0
+    at: float = 0.0
+    """When it started, or is to be started again, on the clock of ``time.monotonic``."""
+
+    def tend(self, start: Callable[[str], subprocess.Popen[bytes]]) -> None:
+        """Start it, and start it again when it ended."""
+        now = time.monotonic()
+        if self.process is None:
+            if now >= self.at:
+                self.process, self.at = start(self.name), now
+        elif self.process.poll() is not None:
+            if now - self.at > _HELPER_RAN:
+                self.failures = 0
+            wait = _HELPER_WAITS[min(self.failures, len(_HELPER_WAITS) - 1)]
+            status = self.process.returncode
+            again = f"Starting it again in {wait:.0f} s"
+            print(f"kloudtalk: the {self.name} ended (status {status}); {self.without}. {again}", file=sys.stderr, flush=True)
+            self.failures += 1
+            self.process, self.at = None, now + wait
 
 
 class Supervisor:
@@ -40,19 +71,22 @@ class Supervisor:
         self._settings = settings
         self._valkeys: list[tuple[str, EmbeddedValkey]] = []
         self._children: list[tuple[str, subprocess.Popen[bytes]]] = []
-        self._relay: subprocess.Popen[bytes] | None = None
-        self._relay_failures = 0
-        self._relay_at = 0.0
-        """When the relay started, or is to be started again, on the clock of ``time.monotonic``."""
+        self._relay = _Helper("relay", "calls go on without it")
+        self._echo = _Helper("echo", "there are no test calls meanwhile")
         self._running = settings
+        self._address: str | None = None
+        """Where the hub listens, once it does."""
         self._stop_asked = False
         self._lock: IO[str] | None = None
         self._held: socket.socket | None = None
         self._ready = 0
+        self._wake = -1
+        """Written to, it has ``run`` look around."""
 
     def run(self) -> int:
         """Start everything, wait, end everything. 0 after SIGINT or SIGTERM, 1 when a child died or nothing could start."""
         wake_read, wake_write = os.pipe()
+        self._wake = wake_write
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
 
@@ -66,8 +100,9 @@ class Supervisor:
             self._start()
             died = None
             while not self._stop_asked and (died := self._dead()) is None:
-                self._tend_relay()
-                ready, _, _ = select.select([wake_read], [], [], 1.0 if self._relay is None else 5.0)
+                self._tend_helpers()
+                waiting = any(helper.process is None for helper in self._helpers())
+                ready, _, _ = select.select([wake_read], [], [], 1.0 if waiting else 5.0)
                 if ready:
                     os.read(wake_read, 512)
             if died is not None:
@@ -125,26 +160,18 @@ class Supervisor:
         self._held.bind((host, 0))
         return int(self._held.getsockname()[1])
 
-    def _tend_relay(self) -> None:
-        """Start the relay, and start it again when it ended."""
-        now = time.monotonic()
-        if not self._settings.relay:
-            return
-        if self._relay is None:
-            if now >= self._relay_at:
-                self._relay = self._popen("relay", _metrics_at(self._running, 1), stdout=subprocess.DEVNULL)
-                self._relay_at = now
-        elif self._relay.poll() is not None:
-            if now - self._relay_at > _RELAY_RAN:
-                self._relay_failures = 0
-            wait = _RELAY_WAITS[min(self._relay_failures, len(_RELAY_WAITS) - 1)]
-            print(
-                f"kloudtalk: the relay ended (status {self._relay.returncode}); calls go on without it. Starting it again in {wait:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
-            self._relay_failures += 1
-            self._relay, self._relay_at = None, now + wait
+    def _helpers(self) -> list[_Helper]:
+        """Those that are wanted now; the echo needs the hub's address."""
+        echo = self._settings.echo and self._address is not None
+        return [helper for helper, wanted in ((self._relay, self._settings.relay), (self._echo, echo)) if wanted]
+
+    def _tend_helpers(self) -> None:
+        """Start the helpers, and start again those that ended."""
+        for helper in self._helpers():
+            settings = _metrics_at(self._running, 1) if helper is self._relay else self._running
+            if helper is self._echo and settings.echo_hub_url is None:
+                settings = replace(settings, echo_hub_url=self._address)
+            helper.tend(lambda command, settings=settings: self._popen(command, settings, subprocess.DEVNULL))  # type: ignore[misc]
 
     def _valkey(self, name: str, folder: Path, *, persistent: bool) -> str:
         valkey = EmbeddedValkey(folder, persistent=persistent)
@@ -190,7 +217,8 @@ class Supervisor:
                     self._ready += 1
                     if self._ready < self._settings.workers:
                         continue
-                    address = text.removeprefix("listening on ")
+                    address = self._address = text.removeprefix("listening on ")
+                    os.write(self._wake, b"\0")
                     print(f"{self._settings.server_name} is ready: open {address} in a browser. Ctrl-C stops it.", flush=True)
                     if self._settings.phone_delivery == "console" or self._settings.email_delivery == "console":
                         print(
@@ -211,12 +239,12 @@ class Supervisor:
         return None
 
     def _stop(self) -> None:
-        """End the relay first, while the hub can tell its calls, then the hub, then what it uses."""
-        relay = [] if self._relay is None else [("relay", self._relay)]
+        """End echo and relay first, while the hub can tell their calls, then the hub, then what it uses."""
+        helpers = [(helper.name, helper.process) for helper in (self._echo, self._relay) if helper.process is not None]
         hubs = [(name, child) for name, child in self._children if name.startswith("hub")]
         others = [(name, child) for name, child in reversed(self._children) if not name.startswith("hub")]
         # hubs together, and at once (SIGINT): there is no other hub to hand clients over to
-        for group, number in ((relay, signal.SIGTERM), (hubs, signal.SIGINT), *(([one], signal.SIGTERM) for one in others)):
+        for group, number in ((helpers, signal.SIGTERM), (hubs, signal.SIGINT), *(([one], signal.SIGTERM) for one in others)):
             for _, child in group:
                 if child.poll() is None:
                     child.send_signal(number)

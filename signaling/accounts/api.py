@@ -9,6 +9,7 @@ from signaling.accounts.links import LinkService
 from signaling.accounts.profile import ProfileService
 from signaling.accounts.public_profile import PublicProfileService
 from signaling.accounts.registration import RegistrationService
+from signaling.accounts.services import EchoAccountService
 from signaling.gateway.request import Handlers, RestRequest
 
 
@@ -58,6 +59,18 @@ def profile_handlers(
         "account.finish_change": finish_change,
         "devices.describe": describe,
     }
+
+
+def echo_handlers(echo: EchoAccountService) -> Handlers:
+    """Handlers of the account that answers test calls, by endpoint id."""
+
+    async def get(_r: RestRequest) -> Struct:
+        return await echo.get()
+
+    async def enrol(r: RestRequest) -> Struct:
+        return await echo.enrol(r.bearer, r.body.certificate)
+
+    return {"echo.get": get, "echo.enrol": enrol}
 
 
 def handlers(*, registration: RegistrationService, profile: ProfileService, devices: DeviceService, links: LinkService) -> Handlers:

@@ -24,6 +24,8 @@ class AccountFacts(Struct, frozen=True):
     """A business: who deals with it sees that (P30)."""
     restricted: bool = False
     """Frozen by its owner: it is called by nobody and is nobody's match (P23)."""
+    service: bool = False
+    """A service of the operator's, as the test call: everyone may call it."""
 
 
 class Directory:
@@ -50,6 +52,7 @@ class Directory:
             devices=decoded,
             business=row.business,
             restricted=row.restricted_at is not None,
+            service=row.service is not None,
         )
 
     async def tokens_of(self, ids: Iterable[str]) -> dict[str, str]:

@@ -31,6 +31,9 @@ def network_of(address: str) -> str:
 
 
 def country_of(e164: str) -> str:
-    """The country of a number (ISO 3166-1 alpha-2) by its prefix; empty when it belongs to none (P19)."""
-    code = phonenumbers.region_code_for_number(phonenumbers.parse(e164, None)) or ""
+    """The country of a number (ISO 3166-1 alpha-2) by its prefix; empty when it belongs to none (P19), or is none, as a service's."""
+    try:
+        code = phonenumbers.region_code_for_number(phonenumbers.parse(e164, None)) or ""
+    except phonenumbers.NumberParseException:
+        return ""
     return code if code.isalpha() else ""  # 001: a number of the whole world

@@ -47,6 +47,7 @@ class Sessions:
                 accounts.c.phone,
                 accounts.c.restricted_at,
                 accounts.c.policy_version,
+                accounts.c.service,
             )
             .join(accounts, accounts.c.id == devices.c.account)
             .where(devices.c.token_hash == digest)
@@ -62,7 +63,8 @@ class Sessions:
             phone=row.phone,
             certificate=certificate,
             restricted=row.restricted_at is not None,
-            acknowledged=self._policy_version in (None, row.policy_version),
+            # nobody reads a policy for a service
+            acknowledged=row.service is not None or self._policy_version in (None, row.policy_version),
         )
         # a device removed while we were reading must not come back by the cache; and who has not acknowledged the policy is not
         # remembered: when they have, every hub must know at once

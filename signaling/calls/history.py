@@ -123,7 +123,9 @@ class History:
         lines = [_lines.decode(item) for item in raw]
         async with self._database.begin() as connection:
             wanted = {line.account for line in lines}
-            rows = await connection.execute(select(accounts.c.id).where(accounts.c.id.in_(wanted)))
+            # a service keeps no record of who calls it
+            people = select(accounts.c.id).where(accounts.c.id.in_(wanted), accounts.c.service.is_(None))
+            rows = await connection.execute(people)
             existing = {row.id for row in rows}
             values = [msgspec.structs.asdict(line) for line in lines if line.account in existing]
             if values:

@@ -18,6 +18,9 @@ class Relation(Struct, frozen=True):
     blocked: bool
     """The callee blocked the caller."""
     who_can_call: WhoCanCall
+    caller_is_service: bool = False
+    callee_is_service: bool = False
+    """A service of the operator's, as the test call: called by everyone, and calls nobody."""
 
 
 def may_ring(relation: Relation) -> bool:
@@ -29,7 +32,7 @@ def may_ring(relation: Relation) -> bool:
         raise Refused(ErrorCode.CALL_TO_SELF)
     if not relation.callee_exists:
         raise Refused(ErrorCode.CALLEE_UNAVAILABLE)
-    if not relation.caller_has_callee:
+    if relation.caller_is_service or not (relation.caller_has_callee or relation.callee_is_service):
         raise Refused(ErrorCode.NOT_A_CONTACT)
     if relation.blocked:
         return False

@@ -80,7 +80,7 @@ class Relations:
             facts = await self._ask(caller, callee)
             if generation == self._generation:
                 break  # else something changed while we were reading: what we have may be old
-        if facts.relation.caller_has_callee:
+        if facts.relation.caller_has_callee or facts.relation.callee_is_service:
             if len(self._facts) >= _REMEMBERED:
                 self.forget_all()
             key = (caller, callee)
@@ -98,6 +98,8 @@ class Relations:
                 accounts.c.discovery_token,
                 accounts.c.who_can_call,
                 accounts.c.restricted_at,
+                accounts.c.service,
+                _callers.c.service.label("caller_service"),
                 _callers.c.discovery_token.label("caller_token"),
                 blocks.c.at.label("blocked_at"),
                 devices.c.certificate,
@@ -123,6 +125,8 @@ class Relations:
             # a frozen account is to the caller as one that blocked them: nobody home (P23)
             blocked=row.blocked_at is not None or row.restricted_at is not None,
             who_can_call=WhoCanCall(row.who_can_call),
+            caller_is_service=row.caller_service is not None,
+            callee_is_service=row.service is not None,
         )
         return Facts(relation, {certificate.device: certificate for certificate in found}, until)
 

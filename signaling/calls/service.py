@@ -702,7 +702,7 @@ class CallService:
             call=message.call,
             caller=session.account,
             caller_device=session.device,
-            caller_phone=session.phone,
+            caller_phone="" if facts.relation.callee_is_service else session.phone,  # a service need not know who calls
             callee=message.to,
             devices=tuple(sorted(devices)) if rings else (),
             reached=frozenset(device for device in devices if self._online(device) or device in nodes) if rings else frozenset(),

@@ -85,6 +85,8 @@ from signaling.wire.rest import (
     CreateAccount,
     DeviceInfo,
     DeviceLink,
+    EchoAccount,
+    EnrolEcho,
     Entry,
     Evaluate,
     JoinRelay,
@@ -106,10 +108,12 @@ if TYPE_CHECKING:
     from aiortc.mediastreams import MediaStreamTrack
     from av import AudioFrame
 
-    from signaling.client.media import AudioMedia
+    from signaling.client.media import Arrived, AudioMedia
     from signaling.client.route import Route as MediaRoute
 
 _ORDER: Final = list(Stage)
+_REMEMBERED: Final = 500
+"""Calls that are over of which a late invite is known for a replay."""
 
 
 class Call:
@@ -166,6 +170,12 @@ class Call:
         """Tell the other side something of a kind of one's own, sealed. Clients leave out kinds that they do not know."""
         await self._client._signal(self, kind, body)
 
+    async def received(self) -> "Arrived":
+        """What has come of the other side so far. Raises ``ConnectionError`` when the call has no media."""
+        if self._media is None:
+            raise ConnectionError("no media")
+        return await self._media.arrived()
+
     @property
     def over_relay(self) -> bool:
         """Whether the way of now is a relay of the server's, and carries."""
@@ -219,13 +229,15 @@ class Client:
         """The policy in force was not acknowledged yet (P04): show it to the user, then ``acknowledge_policy``."""
         self.revoked = asyncio.Event()
         """Set when the hub does not know this device's session any more."""
+        self.replaced = asyncio.Event()
+        """Set when this device connected elsewhere: this connection is over for good."""
         self._news = asyncio.Condition()
         self._http: aiohttp.ClientSession | None = None
         self._rest: RestClient | None = None
         self._socket: Socket | None = None
         self._security = Security({} if profile is None else profile.pins, self._notify)
         self._calls: dict[str, Call] = {}
-        self._over: set[str] = set()
+        self._over: dict[str, None] = {}
         self._inbox: asyncio.Queue[ServerMessage] = asyncio.Queue()
         self._worker: asyncio.Task[None] | None = None
         self._claimed: set[str] = set()
@@ -254,6 +266,7 @@ class Client:
                 await self._leave(call, CallHangup if call.outgoing or call._media else CallDecline, Reason.HANGUP)
         if self._socket is not None:
             await self._socket.close()
+            self._socket = None
         if self._worker is not None:
             self._worker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -335,11 +348,39 @@ class Client:
         self._security = Security(self.profile.pins, self._notify)
         await self.connect()
 
+    async def enrol_as_echo(self, token: str) -> None:
+        """Become the device that answers test calls, and connect. ``token``: what the hub and its services derive from their secret.
+
+        A profile that is there keeps its keys. Raises ``ClientError``, and ``PermissionError`` when another process is the echo.
+        """
+        try:
+            echo: EchoAccount | None = await self._ask("echo.get")
+        except ClientError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            echo = None
+        if echo is not None and (echo.online or (self.profile and echo.identity_key != self.profile.certificate.identity_key)):
+            raise PermissionError("another process answers the test calls of this service")
+        if self.profile is not None and (echo is None or echo.account == self.profile.account):
+            keys, certificate = self.profile.keys, self.profile.certificate
+        else:
+            keys, account = DeviceKeys.generate(), _new_id() if echo is None else echo.account
+            certificate = certify_first(account, Ed25519PrivateKey.generate(), keys, _now())
+        session = await self._ask("echo.enrol", EnrolEcho(certificate), token=token)
+        await self._sign_in(keys, certificate, session.token, "", secrets.token_bytes(32))
+
     async def connect(self) -> None:
         """Connect with the profile, and wait until the hub has told what is live."""
         if self._http is None:
             raise RuntimeError("use `async with Client(…)`")
-        self._socket = Socket(self._http, self.url, self._profile().token, take=self._inbox.put_nowait, revoked=self.revoked.set)
+        self._socket = Socket(
+            self._http,
+            self.url,
+            self._profile().token,
+            take=self._inbox.put_nowait,
+            revoked=self.revoked.set,
+            replaced=self.replaced.set,
+        )
         self._socket.start()
         await self._socket.online()
 
@@ -521,6 +562,10 @@ class Client:
         theirs = (account, pin.changed_to or pin.identity_key)
         return grouped(safety_number((own.account, own.identity_key), theirs))
 
+    def forget(self, account: str) -> None:
+        """Forget an account's identity key: it is pinned anew when it is seen again."""
+        self._security.forget(account)
+
     def accept_identity_change(self, account: str) -> None:
         """The user accepts the new identity key of an account."""
         self._security.accept_change(account)
@@ -653,7 +698,9 @@ class Client:
 
     async def _ended(self, call: Call, reason: Reason) -> None:
         self._calls.pop(call.id, None)
-        self._over.add(call.id)
+        self._over[call.id] = None
+        while len(self._over) > _REMEMBERED:
+            self._over.pop(next(iter(self._over)))
         self._security.end_call(call.id)
         media, call._media = call._media, None
         if call._route is not None:

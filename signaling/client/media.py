@@ -19,6 +19,7 @@ from aiortc.contrib.media import MediaPlayer
 from aiortc.mediastreams import MediaStreamTrack
 from aiortc.rtcicetransport import connection_kwargs
 from av import AudioFrame
+from msgspec import Struct
 
 from signaling.client.path import Path
 from signaling.client.sdp import Ice, ice_of, relayed_only, with_ice, without_addresses
@@ -69,6 +70,15 @@ def file_track(path: str) -> MediaStreamTrack:
     if track is None:
         raise ValueError("the file has no audio")
     return track
+
+
+class Arrived(Struct, frozen=True):
+    """What has come of the other side's audio since the call began (W3C webrtc-stats). ``jitter``: seconds; ``rtt``: seconds, None: not known."""
+
+    packets: int
+    lost: int
+    jitter: float
+    rtt: float | None
 
 
 class AudioMedia:
@@ -146,6 +156,18 @@ class AudioMedia:
     def packets(self) -> int:
         """RTP packets that came."""
         return self._path.packets
+
+    async def arrived(self) -> Arrived:
+        """What has come so far."""
+        reports = (await self._pc.getStats()).values()
+        inbound = [report for report in reports if report.type == "inbound-rtp"]
+        rtts = [report.roundTripTime for report in reports if report.type == "remote-inbound-rtp"]
+        return Arrived(
+            packets=sum(report.packetsReceived for report in inbound),
+            lost=max(0, sum(report.packetsLost for report in inbound)),
+            jitter=max((report.jitter for report in inbound), default=0) / RATE,
+            rtt=next((rtt for rtt in rtts if rtt is not None), None),
+        )
 
     def flows(self, epoch: int) -> bool:
         """Whether ICE of this epoch is connected, and DTLS is."""

@@ -104,6 +104,10 @@ class Security:
             self.notify(SecurityNotice(Notice.IDENTITY_CHANGED, account, None, call))
         return Verdict.CHANGED
 
+    def forget(self, account: str) -> None:
+        """Forget an account's identity key, for who keeps nothing of callers."""
+        self.pins.pop(account, None)
+
     def accept_change(self, account: str) -> None:
         """The user accepts the new identity key of an account."""
         pin = self.pins.get(account)

@@ -28,6 +28,7 @@ class Socket:
     Args:
         take: gets every message that is not the answer to a request, in order; ``sync`` first.
         revoked: called once when the hub does not know the session any more.
+        replaced: called once when this device connected elsewhere.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Socket:
         *,
         take: Callable[[ServerMessage], None],
         revoked: Callable[[], None] = lambda: None,
+        replaced: Callable[[], None] = lambda: None,
     ) -> None:
         self._http = http
         self._url = url.rstrip("/") + "/v1/ws"
         self._token = token
         self._take = take
         self._revoked = revoked
+        self._replaced = replaced
         self._ws: aiohttp.ClientWebSocketResponse | None = None
         self._next = 0
         self._waiting: dict[int, asyncio.Future[Ok]] = {}
@@ -95,6 +98,7 @@ class Socket:
                         if self._online.is_set():
                             attempt = 0
                     if ws.close_code == CloseCode.REPLACED:
+                        self._replaced()
                         return  # this device connected elsewhere: two must not push each other out for ever
             except (aiohttp.ClientError, OSError, TimeoutError):
                 pass

@@ -62,7 +62,8 @@ class AggregateService:
     async def read(self, operator: Operator) -> Aggregates:
         """The counts as of now."""
         objecting = select(objections.c.account).where(objections.c.interest == Interest.STATISTICS)
-        query = select(accounts.c.phone).where(accounts.c.restricted_at.is_(None), accounts.c.id.not_in(objecting))
+        people = accounts.c.service.is_(None) & accounts.c.restricted_at.is_(None)
+        query = select(accounts.c.phone).where(people, accounts.c.id.not_in(objecting))
         async with self._database.begin() as connection:
             phones = list((await connection.execute(query)).scalars())
             await self._audit.write(connection, operator.name, Action.AGGREGATES_READ, "")

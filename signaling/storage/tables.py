@@ -51,6 +51,9 @@ accounts: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("restricted_at", BigInteger, nullable=True),  # frozen since (P23); null: not
     Column("business", Boolean, nullable=False, default=False, server_default=false()),  # shown to who deals with it (P30)
+    Column(
+        "service", String(16), nullable=True, unique=True
+    ),  # a service of the operator's, as `echo`; null: a person or a business
 )
 
 pictures: Final = Table(

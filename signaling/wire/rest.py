@@ -839,6 +839,23 @@ class IceServers(Struct, frozen=True):
     """Whether a relay is there for calls that nothing else gets through (``POST /v1/calls/{call}/relay``)."""
 
 
+class EchoAccount(Struct, frozen=True):
+    """The account that answers test calls: a greeting, then what it hears. Everyone may call it, without having it as a contact."""
+
+    account: AccountId
+    identity_key: Key32
+    """Vouches for its devices, as that of every account; pin it."""
+    online: bool
+    """Whether a test call would be answered now."""
+
+
+class EnrolEcho(Struct, frozen=True):
+    """The process that answers test calls becomes the echo's one device."""
+
+    certificate: DeviceCertificate
+    """For ``account`` of ``GET /v1/echo``; for a random account id when there is none yet."""
+
+
 class JoinRelay(Struct, frozen=True, omit_defaults=True):
     """The ICE credentials of the device's generation (RFC 8839, section 5.4). Others than before restart ICE on the device's leg.
 
@@ -895,6 +912,7 @@ class Auth(StrEnum):
     SESSION = "session"
     REGISTRATION = "registration"
     LINK = "link"
+    SERVICE = "service"
 
 
 class Query(Struct, frozen=True):
@@ -1410,6 +1428,25 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         answer=RelayQuality,
         errors=(_E.UNKNOWN_CALL, _E.NO_RELAY),
         when_unacknowledged=True,
+    ),
+    Endpoint(
+        id="echo.get",
+        method="GET",
+        path="/v1/echo",
+        summary="The account that answers test calls",
+        auth=Auth.NONE,
+        answer=EchoAccount,
+        errors=(_E.NOT_FOUND,),
+    ),
+    Endpoint(
+        id="echo.enrol",
+        method="PUT",
+        path="/v1/echo",
+        summary="Become the one device that answers test calls; any other is removed",
+        auth=Auth.SERVICE,
+        body=EnrolEcho,
+        answer=SignedIn,
+        errors=(_E.CERTIFICATE_INVALID, _E.DEVICE_EXISTS),
     ),
     Endpoint(
         id="ice.servers",

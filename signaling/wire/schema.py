@@ -64,6 +64,7 @@ def openapi() -> dict[str, Any]:
                     (Auth.SESSION, "The token of a device's session."),
                     (Auth.REGISTRATION, "The token of a registration under way."),
                     (Auth.LINK, "The token that a new device got for its claim."),
+                    (Auth.SERVICE, "The token that the server and a service of its operator derive from their secret."),
                 )
             },
         },

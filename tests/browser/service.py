@@ -20,7 +20,7 @@ class Service:
     def __init__(self, folder: Path, environment: dict[str, str], *, namespace: str | None = None, port: int = 0) -> None:
         self.url = ""
         self.log: list[str] = []
-        self._folder, self._environment = folder, environment
+        self._folder, self._environment = folder, {"KLOUDTALK_ECHO": "false"} | environment
         self._port = str(port)
         self._namespace = namespace
         self._process: asyncio.subprocess.Process | None = None

@@ -516,6 +516,20 @@ export interface DevicesChanged {
   readonly account: string;
 }
 
+/** The account that answers test calls: a greeting, then what it hears. Everyone may call it, without having it as a contact. */
+export interface EchoAccount {
+  /** account: 128 bits, base64url */
+  readonly account: string;
+  /** 32 bytes, unpadded base64url (a public key) */
+  readonly identity_key: string;
+  readonly online: boolean;
+}
+
+/** The process that answers test calls becomes the echo's one device. */
+export interface EnrolEcho {
+  readonly certificate: DeviceCertificate;
+}
+
 /** One address book entry: its discovery token, and name and number encrypted by the client. */
 export interface Entry {
   /** 64 bytes, base64url: OPRF output (RFC 9497) */
