@@ -58,8 +58,9 @@ from signaling.contacts.store import ContactStore, check_not_persistent
 from signaling.events import Events
 from signaling.gateway.pages import Pages
 from signaling.gateway.request import Handlers, RestRequest, Session
-from signaling.gateway.rest import RestGateway
+from signaling.gateway.rest import AddressLimiter, RestGateway
 from signaling.gateway.socket import PATH, SocketGateway
+from signaling.limits.service import Limits
 from signaling.operators.audit import AuditTrail
 from signaling.operators.pseudonyms import Pseudonyms
 from signaling.operators.service import Operators
@@ -162,6 +163,7 @@ class Hub:
         )
         self.cluster = events.cluster = Cluster(redis, handle=events.heard, on_gap=events.missed, on_death=events.died)
         pseudonyms = self.pseudonyms = Pseudonyms(settings.keyholder_secret.encode())
+        limits = Limits(redis, pepper, settings.limits_scale)
         call_store = CallStore(redis, trace_seconds=settings.call_trace_hours * 3600)
         self.traces = Traces(redis, pseudonym=pseudonyms.of, shards=call_store.shards)
         self.history = events.history = History(database=database, redis=redis, node=self.cluster.node, shards=call_store.shards)
@@ -171,6 +173,7 @@ class Hub:
             relations=relations,
             history=self.history,
             cluster=self.cluster,
+            limits=limits,
             send=lambda device, text: self.sockets.send_text(device, text),
             online=lambda device: self.sockets.online(device),
             resync=lambda device: self.sockets.resync(device),
@@ -285,7 +288,7 @@ class Hub:
             erasure=self.erasure,
             restriction=restriction,
         )
-        self.relays = RelayService(redis=redis, party=calls.party, send=events.send_device)
+        self.relays = RelayService(redis=redis, limits=limits, party=calls.party, send=events.send_device)
         registration = RegistrationService(
             database=database,
             store=registrations,
@@ -348,6 +351,8 @@ class Hub:
         self.rest = RestGateway(
             handlers=handlers,
             sessions=sessions,
+            limits=limits,
+            limiter=AddressLimiter(scale=settings.limits_scale),
             origins=settings.origins,
             proxies=[ipaddress.ip_network(network) for network in settings.trusted_proxies],
         )
@@ -364,6 +369,7 @@ class Hub:
             presence=self.presence,
             rest=self.rest,
             routes=self.cluster,
+            limits=limits,
             contacts_wanted=contacts_wanted,
             replaced=events.replaced,
         )

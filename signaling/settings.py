@@ -60,6 +60,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 20_000
     discovery_refill_per_day: Annotated[int, Meta(ge=1, description="Numbers a day by which the budget refills.")] = 1_000
 
+    limits_scale: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=1e6,
+            description="Multiplies the limits on how often devices, accounts and addresses may call, connect and ask: 10 for a call centre.",
+        ),
+    ] = 1.0
+
     call_history_days: Annotated[
         int, Meta(ge=0, description="Days after which a line of a user's call history is deleted; 0: when the user does.")
     ] = 365

@@ -79,6 +79,8 @@ class Call(Struct, frozen=True, array_like=True):
     superseded_by: str | None = None
     """The call that goes on in the place of this one (glare)."""
     trail: tuple[Mark, ...] = ()
+    silenced: bool = False
+    """The callee gets more calls than may ring there: it is not told now, and finds this one in its history."""
 
     @property
     def hidden(self) -> bool:
@@ -258,9 +260,10 @@ def invite(
     devices: tuple[str, ...],
     reached: frozenset[str],
     now: float,
+    silenced: bool = False,
 ) -> Step:
     """A new call. ``devices`` empty: the callee is not told, and the caller waits as for someone who is offline."""
-    state = Call(call, caller, caller_device, caller_phone, callee, devices, reached, now, now + RING_TIMEOUT)
+    state = Call(call, caller, caller_device, caller_phone, callee, devices, reached, now, now + RING_TIMEOUT, silenced=silenced)
     return state, [TellIncoming(device) for device in devices if device in reached]
 
 

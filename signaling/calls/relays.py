@@ -6,7 +6,6 @@ The relay learns a random name for the pair and ICE credentials: no call, no acc
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,8 +15,9 @@ from redis.exceptions import RedisError
 
 from media.control import LegAnswer, RelayDirectory, RelayGoneError
 from media.relay import Direction
-from signaling.gateway.rate import TokenBuckets
 from signaling.gateway.request import Handlers, RestRequest, Session
+from signaling.limits.rules import RELAY_LEGS_OF_DEVICE
+from signaling.limits.service import Limits
 from signaling.storage.redis import AnyRedis
 from signaling.telemetry.counting import count
 from signaling.wire.errors import ErrorCode, Refused
@@ -32,11 +32,6 @@ _TRIES: Final = 4
 """Relays that are asked before it is said that none is free."""
 _ENDED: Final = 5.0
 """Seconds between looks for calls that have ended, so that their pairs are released."""
-_BURST: Final = 10.0
-_RATE: Final = 0.5
-"""Legs that one device may ask for: at once, and a second. Changing networks takes one each time."""
-_DEVICES: Final = 50_000
-"""Devices whose rate is remembered."""
 
 # Two hubs may place one call at the same time: the first wins, and the other takes what it finds.
 _PLACE: Final = """
@@ -71,19 +66,18 @@ class RelayService:
         self,
         *,
         redis: AnyRedis,
+        limits: Limits,
         party: Callable[[Session, str], Awaitable[int | None]],
         send: Callable[[str, ServerMessage], bool],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._redis = redis
         self._party = party
         self._send = send
-        self._clock = clock
+        self._limits = limits
         self.directory = RelayDirectory(redis, self._ending)
         """The relays that there are."""
         self._place = redis.register_script(_PLACE)
         self._pairs: dict[str, _Pair] = {}
-        self._buckets = TokenBuckets(_BURST, _RATE, _DEVICES)
         self._sweeper: asyncio.Task[None] | None = None
         self.counts: dict[str, int] = {}
         """Legs that devices asked for, by what came of it: ``given`` or an error code."""
@@ -122,7 +116,9 @@ class RelayService:
         if (ufrag is UNSET) != (pwd is UNSET):
             raise Refused(ErrorCode.INVALID, "`ufrag` and `pwd`: both or none")
         remote = None if ufrag is UNSET or pwd is UNSET else (ufrag, pwd)
-        self._limit(session.device)
+        wait = await self._limits.take(self._limits.charge(RELAY_LEGS_OF_DEVICE, session.device))
+        if wait:
+            raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
         side = await self._party(session, call)
         if side is None:
             raise Refused(ErrorCode.UNKNOWN_CALL)
@@ -162,11 +158,6 @@ class RelayService:
         if not sides:
             raise Refused(ErrorCode.NO_RELAY)
         return RelayQuality(sent=_way(sides[side]), received=_way(sides[1 - side]))
-
-    def _limit(self, device: str) -> None:
-        wait = self._buckets.take(device, self._clock())
-        if wait:
-            raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
 
     async def _placed(self, call: str) -> str:
         """``RELAY PAIR``, or nothing."""

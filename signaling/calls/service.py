@@ -13,7 +13,7 @@ import asyncio
 import heapq
 import logging
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -27,14 +27,36 @@ from signaling.calls.counts import Step
 from signaling.calls.history import History, Line, encode_line
 from signaling.calls.machine import Call
 from signaling.calls.pair import ABSENT, counter, decode_state, earliest, encode_state, next_version, pair_key
-from signaling.calls.policy import may_ring
+from signaling.calls.policy import Relation, may_ring
 from signaling.calls.relations import Facts, Relations
-from signaling.calls.store import TOMBSTONE, CallStore, CertificateRecord, Change, Record, SealedRecord, binary, encode_record
+from signaling.calls.store import (
+    TOMBSTONE,
+    CallStore,
+    CertificateRecord,
+    Change,
+    Limited,
+    Outcome,
+    Record,
+    SealedRecord,
+    binary,
+    encode_record,
+)
 from signaling.calls.trace import encode_trace, trace_of
 from signaling.calls.views import call_view, expires_in, history_lines, involves, peer_of, refusal
 from signaling.cluster.bus import inbox
 from signaling.cluster.messages import BusMessage, PairChanged, Resync, Text, encode_bus
+from signaling.gateway.rate import TokenBuckets
 from signaling.gateway.request import Session
+from signaling.limits.rules import (
+    INVITES_FROM_ADDRESS,
+    INVITES_OF_ACCOUNT,
+    INVITES_OF_DEVICE,
+    INVITES_TO_ACCOUNT,
+    RINGS_BY_CONTACTS,
+    RINGS_BY_STRANGERS,
+    Charge,
+    Limit,
+)
 from signaling.wire.certificate import DeviceCertificate
 from signaling.wire.codec import encode
 from signaling.wire.errors import ErrorCode, Refused
@@ -74,6 +96,13 @@ _TRIES: Final = 8
 """Times that a unit is run again because other hubs were faster; more means that something is wrong."""
 _RETRY: Final = 1.0
 """Seconds until what must happen is tried again after Redis did not answer."""
+_LOOKUPS: Final = 60.0
+_LOOKUP_RATE: Final = 2.0
+"""Accounts that one account may try to call which are not looked up yet: at once, and a second. Each takes the stores' time, also when nobody is there."""
+_CALLERS: Final = 20_000
+"""Accounts whose lookups are remembered."""
+_VERSIONS: Final = 20_000
+"""Pairs without a call whose version is remembered, so that the next call of theirs is stored at the first try."""
 _RECENT: Final = 5.0
 """Seconds for which ended calls are remembered, to tell a store that lost its last writes that they ended."""
 
@@ -102,6 +131,13 @@ class Cluster(Protocol):
 
     def send(self, node: str, message: BusMessage) -> None:
         """Tell another hub; a hint."""
+
+
+class Limits(Protocol):
+    """How often things may be done (``limits/``)."""
+
+    def charge(self, limit: Limit, who: str) -> Charge:
+        """One use."""
 
 
 @dataclass(slots=True, eq=False)
@@ -137,6 +173,10 @@ class _Work:
     tries: int = 0
     invites: str = ""
     """The call that is to come of it."""
+    wait: float = 0.0
+    """Seconds until the caller may call again, when it has called too often."""
+    silenced: bool = False
+    """Whether the callee is called too often."""
 
 
 @dataclass(slots=True, eq=False)
@@ -154,6 +194,9 @@ class _Unit:
     """Calls that ended, and are to be remembered."""
     tell: list[tuple[Reply | str, ServerMessage]] = field(default_factory=list)
     """To whom (a device, or who asked) and what."""
+    charges: list[Charge] = field(default_factory=list)
+    charged: list[tuple[_Work, Limit]] = field(default_factory=list)
+    """What each charge is for."""
     late: list[str] = field(default_factory=list)
     """Devices without a socket that a new call goes to: one may have come meanwhile."""
     steps: list[Step] = field(default_factory=list)
@@ -181,6 +224,7 @@ class CallService:
         relations: Relations,
         history: History,
         cluster: Cluster,
+        limits: Limits,
         send: Callable[[str, bytes], bool],
         online: Callable[[str], bool],
         resync: Callable[[str], object],
@@ -193,6 +237,8 @@ class CallService:
         self._relations = relations
         self._history = history
         self._cluster = cluster
+        self._limits = limits
+        self._lookups = TokenBuckets(_LOOKUPS, _LOOKUP_RATE, _CALLERS)
         self._send = send
         self._online = online
         self._resync = resync
@@ -215,6 +261,7 @@ class CallService:
         self._armed = 0.0
         self._signals: list[tuple[str, str, Record]] = []
         self._recent: deque[tuple[float, str, tuple[str, str], bytes]] = deque()
+        self._versions: OrderedDict[str, bytes] = OrderedDict()
         self._looking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: set[str] = set()
@@ -257,22 +304,25 @@ class CallService:
 
     # --- what the gateway asks -----------------------------------------------------------------------------------------------------
 
-    def submit(self, session: Session, message: ClientMessage, reply: Reply) -> None:
-        """Queue one request; ``reply`` is called exactly once, after its outcome is stored."""
+    def submit(self, session: Session, message: ClientMessage, reply: Reply, address: str = "unknown") -> None:
+        """Queue one request; ``reply`` is called exactly once, after its outcome is stored. ``address`` is what limits count by."""
         call_id: str = getattr(message, "call", "")
         if self._parked:
             parked = self._parked.get(call_id)
             if parked is not None:
                 # an invite of this call is waiting for a store: keep the order
-                parked.append(lambda: self.submit(session, message, reply))
+                parked.append(lambda: self.submit(session, message, reply, address))
                 return
         if isinstance(message, CallInvite):
             facts = self._relations.known(session.account, message.to)
             if facts is None or not (self._cluster.alone or all(map(self._online, facts.certificates))):
+                if facts is None and (wait := self._lookups.take(session.account, self._clock())):
+                    reply(refusal(message.id, Refused(ErrorCode.RATE_LIMITED, retry_after=wait)))
+                    return
                 self._parked[call_id] = []
-                self._spawn(self._invite_later(session, message, reply))
+                self._spawn(self._invite_later(session, message, reply, address))
             else:
-                self._invite_now(session, message, facts, {}, reply)
+                self._invite_now(session, message, facts, {}, reply, address)
             return
         known = self._by_call.get(call_id) or self._inviting.get(call_id)
         if known is None or session.account not in known.accounts:
@@ -655,7 +705,7 @@ class CallService:
 
     # --- invites -------------------------------------------------------------------------------------------------------------------------------
 
-    async def _invite_later(self, session: Session, message: CallInvite, reply: Reply) -> None:
+    async def _invite_later(self, session: Session, message: CallInvite, reply: Reply, address: str) -> None:
         try:
             facts = self._relations.known(session.account, message.to)
             if facts is None:
@@ -663,7 +713,7 @@ class CallService:
             nodes = {}
             if not self._cluster.alone:
                 nodes = await self._cluster.locate([device for device in facts.certificates if not self._online(device)])
-            self._invite_now(session, message, facts, nodes, reply)
+            self._invite_now(session, message, facts, nodes, reply, address)
         except (RedisError, SQLAlchemyError, OSError, TimeoutError) as error:
             log.error("calls: a store does not answer (%s)", type(error).__name__)
             reply(refusal(message.id, Refused(ErrorCode.UNAVAILABLE, retry_after=1.0)))
@@ -671,20 +721,28 @@ class CallService:
             for waiting in self._parked.pop(message.call, ()):
                 waiting()
 
-    def _invite_now(self, session: Session, message: CallInvite, facts: Facts, nodes: dict[str, str], reply: Reply) -> None:
+    def _invite_now(
+        self, session: Session, message: CallInvite, facts: Facts, nodes: dict[str, str], reply: Reply, address: str
+    ) -> None:
         key = pair_key(session.account, message.to)
         pair = self._pairs.get(key)
         if pair is None:
-            # the first commit finds out whether another hub has calls of this pair
-            pair = self._pairs[key] = _Pair(key, (session.account, message.to))
+            # the first commit finds out whether another hub has calls of this pair, or had
+            pair = self._pairs[key] = _Pair(key, (session.account, message.to), self._versions.pop(key, ABSENT))
         for device in facts.certificates:
             pair.nodes.pop(device, None)  # where it was at an earlier call
         pair.nodes |= nodes
         self._inviting.setdefault(message.call, pair)
-        self._put(_Work(pair, lambda unit: self._invite(unit, session, message, facts), message.id, reply, invites=message.call))
 
-    def _invite(self, unit: _Unit, session: Session, message: CallInvite, facts: Facts) -> Stage:
-        rings = may_ring(facts.relation)
+        def run(unit: _Unit) -> Stage:
+            return self._invite(unit, work, session, message, facts, address)
+
+        work = _Work(pair, run, message.id, reply, invites=message.call)
+        self._put(work)
+
+    def _invite(self, unit: _Unit, work: _Work, session: Session, message: CallInvite, facts: Facts, address: str) -> Stage:
+        may = may_ring(facts.relation)
+        rings = may and not work.silenced
         if message.call in self._by_call or message.call in unit.calls:
             raise Refused(ErrorCode.CALL_EXISTS)
         devices = facts.certificates.keys()
@@ -695,6 +753,9 @@ class CallService:
         placed = self._placed.get(session.device, 0)
         if placed + sum(call.is_party(session.device) for call in mine) >= MAX_CALLS:
             raise Refused(ErrorCode.TOO_MANY_CALLS)
+        if work.wait:
+            raise Refused(ErrorCode.RATE_LIMITED, retry_after=work.wait)
+        self._charge(unit, work, session, facts.relation, message.to, address, rings=rings)
         self._placed[session.device] = placed + 1
         now = self._clock()
         nodes = unit.pair.nodes
@@ -707,6 +768,7 @@ class CallService:
             devices=tuple(sorted(devices)) if rings else (),
             reached=frozenset(device for device in devices if self._online(device) or device in nodes) if rings else frozenset(),
             now=now,
+            silenced=may and not rings,
         )
         other = None
         if rings:
@@ -735,6 +797,22 @@ class CallService:
             step = machine.advance(call, machine.Collided(taker), now)
             self._take(unit, call, step, certificate=session.certificate, payloads=message.payloads)
         return unit.calls[call.id].stage
+
+    def _charge(
+        self, unit: _Unit, work: _Work, session: Session, relation: Relation, callee: str, address: str, *, rings: bool
+    ) -> None:
+        """What an invite is charged for. A caller that the callee has blocked is charged as any other, or it could tell."""
+        uses = [
+            (INVITES_OF_DEVICE, session.device),
+            (INVITES_OF_ACCOUNT, session.account),
+            (INVITES_FROM_ADDRESS, address),
+            (INVITES_TO_ACCOUNT, f"{session.account}>{callee}"),
+        ]
+        if rings:
+            uses.append((RINGS_BY_CONTACTS if relation.callee_has_caller else RINGS_BY_STRANGERS, callee))
+        for limit, who in uses:
+            unit.charges.append(self._limits.charge(limit, who))
+            unit.charged.append((work, limit))
 
     # --- the other requests -----------------------------------------------------------------------------------------------------------------
 
@@ -934,7 +1012,7 @@ class CallService:
         changed = [unit for unit in units.values() if unit.changed]
         changes = [self._change(unit) for unit in changed]
         signals, self._signals = self._signals, []
-        outcomes: Sequence[bytes | None] = ()
+        outcomes: Sequence[Outcome] = ()
         try:
             if changes:
                 outcomes = await self._store.commit(changes)
@@ -961,6 +1039,8 @@ class CallService:
                 if unit.late:
                     self._latecomers(unit.late)
                 self._let_go(unit.pair)
+            elif isinstance(newer, Limited):
+                again += self._limited(unit, newer)
             else:
                 again += self._again(unit, newer)
         if again:
@@ -999,6 +1079,7 @@ class CallService:
         if self._pseudonym is not None:
             for over in unit.over:
                 change.traces += self._trace(over, self._pseudonym)
+        change.charges = unit.charges
         return change
 
     def _trace(self, call: Call, pseudonym: Callable[[str], str]) -> list[str | Raw]:
@@ -1092,6 +1173,16 @@ class CallService:
                 again.append(one)
         return again
 
+    def _limited(self, unit: _Unit, limited: Limited) -> list[_Work]:
+        """Nothing of the unit was done. Who called too often is refused, who is called too often is not told; all else is done again."""
+        for position, wait in limited.waits.items():
+            work, limit = unit.charged[position]
+            if limit in (RINGS_BY_CONTACTS, RINGS_BY_STRANGERS):
+                work.silenced = True
+            else:
+                work.wait = max(work.wait, wait)
+        return list(unit.work)
+
     def _failed(self, one: _Work, code: ErrorCode) -> None:
         if one.reply is not None:
             one.reply(refusal(one.request, Refused(code, retry_after=1.0 if code is ErrorCode.UNAVAILABLE else None)))
@@ -1116,6 +1207,9 @@ class CallService:
             if call_id not in before:
                 self._index(pair, call)
         if not calls and before:
+            self._versions[pair.key] = version
+            if len(self._versions) > _VERSIONS:
+                self._versions.popitem(last=False)
             self._recent.append((self._clock(), pair.key, pair.accounts, encode_state(version, ())))
             while len(self._recent) > 1 and self._recent[0][0] < self._recent[-1][0] - _RECENT:
                 self._recent.popleft()

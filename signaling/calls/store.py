@@ -27,6 +27,10 @@ from signaling.calls.history import queue_key
 from signaling.calls.machine import Call
 from signaling.calls.pair import ABSENT, decode_state
 from signaling.cluster.bus import LIFETIME as INBOX_LIFETIME
+from signaling.limits.rules import Charge
+from signaling.limits.script import FUNCTIONS as LIMITS
+from signaling.limits.script import PREFIX as LIMITS_PREFIX
+from signaling.limits.script import TAKE
 from signaling.storage.redis import AnyRedis, run_script
 from signaling.wire.certificate import DeviceCertificate
 
@@ -89,17 +93,39 @@ class Change(Struct, array_like=True):
     """Inbox of a hub, and the message for it."""
     traces: list[str | Raw] = []
     """Call, its trace, and the pseudonyms of caller and callee, in turns."""
+    charges: list[Charge] = []
+    """What the change costs those who asked for it; nothing is done, nor charged, when one of them does not fit."""
+
+
+class Limited(Struct, frozen=True):
+    """A change was not done, for some of its charges do not fit: their positions, and the seconds until they will."""
+
+    waits: dict[int, float]
+
+
+Outcome = bytes | Limited | None
+"""Of a change: None when it was done, the stored state when that was another one (empty when nothing is stored)."""
 
 
 # One script does a whole shard's part of a batch: atomic, and one command with one argument to build and one answer to read instead of some
-# hundred. KEYS: any key of the shard. ARGV: shard prefix, whether the index of accounts is in this shard, the changes as MessagePack, seconds that traces are kept.
-# Answers, for each change, '' when it was done and the stored state when the version was another one ('-' when nothing is stored).
+# hundred. KEYS: any key of the shard. ARGV: shard prefix, whether the index of accounts is in this shard, the changes as MessagePack, seconds that
+# traces are kept. Answers, for each change, '' when it was done, the stored state when the version was another one ('-' when nothing is stored), and a
+# list, as that of `over`, when a limit is reached.
 _COMMIT: Final = f"""
-local prefix, indexed, out = ARGV[1], ARGV[2] == '1', {{}}
+{LIMITS}
+local prefix, indexed, out, now = ARGV[1], ARGV[2] == '1', {{}}, nil
 for n, change in ipairs(cmsgpack.unpack(ARGV[3])) do
-  local id, expected, state, live, was, accounts, deadline, ended, records, lines, outbox, traces = unpack(change)
+  local id, expected, state, live, was, accounts, deadline, ended, records, lines, outbox, traces, charges = unpack(change)
   local key = prefix .. 'pair:' .. id
-  if redis.call('GETRANGE', key, 0, 15) == expected then
+  if redis.call('GETRANGE', key, 0, 15) ~= expected then
+    out[n] = redis.call('GET', key) or '-'
+  else
+    if #charges > 0 then
+      now = now or microseconds()
+      out[n] = over(charges, now)
+    end
+  end
+  if not out[n] then
     if live then
       redis.call('SET', key, state, 'EX', {_LIFETIME})
       redis.call('ZADD', prefix .. 'calls', deadline, id)
@@ -138,8 +164,6 @@ for n, change in ipairs(cmsgpack.unpack(ARGV[3])) do
       end
     end
     out[n] = ''
-  else
-    out[n] = redis.call('GET', key) or '-'
   end
 end
 return out
@@ -203,27 +227,30 @@ class CallStore:
         """8 bytes for a version, never the same twice."""
         return self._nonce + (next(self._numbers) & 0xFFFF_FFFF).to_bytes(4, "big")
 
-    async def commit(self, changes: Sequence[Change]) -> list[bytes | None]:
-        """Do a batch. For each change None when it was done, else what is stored instead (empty when nothing is)."""
+    async def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
+        """Do a batch."""
         if not self._cluster:
             answers: Any = await run_script(
                 self._redis, _COMMIT, ["{c0}:calls"], ["{c0}:", "1", _encoder.encode(changes), self._trace_seconds]
             )
-            return [_conflict(answer) for answer in answers]
+            return [_outcome(answer) for answer in answers]
+        results = await self._charge(changes)
         # in a cluster, the index of accounts is written before (an entry too many does no harm) and cleared after
-        await self._index([c for c in changes if c.live and not c.was_live], "sadd")
+        await self._index(
+            [c for c, limited in zip(changes, results, strict=True) if limited is None and c.live and not c.was_live], "sadd"
+        )
         by_shard: dict[int, list[int]] = {}
         for position, change in enumerate(changes):
-            by_shard.setdefault(self._shard(change.key), []).append(position)
+            if results[position] is None:
+                by_shard.setdefault(self._shard(change.key), []).append(position)
 
-        async def one(shard: int, positions: list[int]) -> list[tuple[int, bytes | None]]:
+        async def one(shard: int, positions: list[int]) -> list[tuple[int, Outcome]]:
             part = _encoder.encode([changes[position] for position in positions])
             answers = await run_script(
                 self._redis, _COMMIT, [f"{{c{shard}}}:calls"], [f"{{c{shard}}}:", "0", part, self._trace_seconds]
             )
-            return [(position, _conflict(answer)) for position, answer in zip(positions, answers, strict=True)]
+            return [(position, _outcome(answer)) for position, answer in zip(positions, answers, strict=True)]
 
-        results: list[bytes | None] = [None] * len(changes)
         for part in await asyncio.gather(*(one(*item) for item in by_shard.items())):
             for position, outcome in part:
                 results[position] = outcome
@@ -233,6 +260,18 @@ class CallStore:
             for key, message in change.outbox:
                 await self._redis.rpush(key, bytes(message)[_HEAD:])
                 await self._redis.expire(key, INBOX_LIFETIME)
+        return results
+
+    async def _charge(self, changes: Sequence[Change]) -> list[Outcome]:
+        """In a cluster, limits are on one node, and are charged before; who is overtaken by another hub then pays twice."""
+        results: list[Outcome] = [None] * len(changes)
+        costly = [position for position, change in enumerate(changes) if change.charges]
+        if costly:
+            lists = _encoder.encode([changes[position].charges for position in costly])
+            answers: Any = await run_script(self._redis, TAKE, [LIMITS_PREFIX], [lists])
+            for position, answer in zip(costly, answers, strict=True):
+                changes[position].charges = []
+                results[position] = _outcome(answer)
         return results
 
     async def append(self, records: Iterable[tuple[str, str, Record]]) -> None:
@@ -354,7 +393,9 @@ def encode_record(record: Record) -> Raw:
     return binary(_encoder.encode(record))
 
 
-def _conflict(answer: bytes) -> bytes | None:
+def _outcome(answer: Any) -> Outcome:
     if answer == b"":
         return None
-    return ABSENT if answer == b"-" else answer
+    if isinstance(answer, list):
+        return Limited({answer[i]: answer[i + 1] / 1e6 for i in range(0, len(answer), 2)})
+    return ABSENT if answer == b"-" else bytes(answer)

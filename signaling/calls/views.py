@@ -74,6 +74,6 @@ def history_lines(call: Call) -> list[Line]:
     started, ended = int(call.created_at * 1000), int(call.ended_at * 1000)
     connected = None if call.connected_at is None else int(call.connected_at * 1000)
     lines = [Line(call.caller, call.id, call.callee, True, call.reason, started, connected, ended)]
-    if not call.hidden:
+    if call.silenced or not call.hidden:
         lines.append(Line(call.callee, call.id, call.caller, False, call.reason, started, connected, ended))
     return lines

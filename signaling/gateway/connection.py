@@ -70,11 +70,11 @@ class Connection(WSListener):
     """One socket. Messages leave in the order of ``send``; those of one tick of the event loop leave in one system call."""
 
     __slots__ = (
-        "_bucket", "_clock", "_closer", "_closing", "_loop", "_out", "_owner", "_parts", "_refusals", "_transport", "_waiting", "asked", "early", "heard",
+        "_bucket", "_clock", "_closer", "_closing", "_loop", "_out", "_owner", "_parts", "_refusals", "_transport", "_waiting", "address", "asked", "early", "heard",
         "session", "since", "slot", "stale", "timer",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]) -> None:
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, clock: Callable[[], float], address: str) -> None:
         # kept: on Python 3.11 every get_running_loop() is a system call
         self._owner, self._loop, self._clock = owner, loop, clock
         self._bucket = TokenBucket.full(_BURST, _RATE, clock())
@@ -85,6 +85,8 @@ class Connection(WSListener):
         self._transport: WSTransport | None = None
         self._out: Any = None
         self._waiting: list[bytes] = []
+        self.address = address
+        """What limits per address count it by (``gateway/origin.py``: ``limit_key``)."""
         self.session: Session | None = None
         """The device, once ``hello`` was accepted."""
         self.early: list[bytes] | None = None
@@ -223,7 +225,11 @@ class Connection(WSListener):
         if waiting:
             self._waiting = []
             self._owner.counts.sent += len(waiting)
-            self._out.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
+            try:
+                self._out.write(waiting[0] if len(waiting) == 1 else b"".join(waiting))
+            except RuntimeError:
+                self._closing = True  # closed a moment ago; we are just about to be told
+                return
             if self._out.get_write_buffer_size() > _QUEUE:
                 count(self._owner.counts.closed, CloseCode.SLOW)
                 self.abort()  # it does not read: a close frame would only wait behind the rest
@@ -231,7 +237,8 @@ class Connection(WSListener):
     def ping(self) -> None:
         """Ask whether the client is still there."""
         if self._transport is not None and not self._closing:
-            self._transport.send_ping()
+            with contextlib.suppress(RuntimeError):  # closed a moment ago
+                self._transport.send_ping()
 
     def close(self, code: int, reason: bytes = b"") -> None:
         """Close the socket, after what is queued was sent."""
@@ -240,7 +247,8 @@ class Connection(WSListener):
         self.flush()
         self._closing = True
         count(self._owner.counts.closed, int(code))
-        self._transport.send_close(code, reason)  # type: ignore[arg-type]  # the application's codes are not in the enum
+        with contextlib.suppress(RuntimeError):  # closed a moment ago
+            self._transport.send_close(code, reason)  # type: ignore[arg-type]  # the application's codes are not in the enum
         self._closer = self._loop.call_later(_FAREWELL, self.abort)
 
     def abort(self) -> None:

@@ -20,7 +20,9 @@ from signaling.accounts.sessions import Sessions
 from signaling.gateway.counts import RestCounts
 from signaling.gateway.origin import Network, client_address, limit_key, origin_allowed
 from signaling.gateway.rate import TokenBuckets
-from signaling.gateway.request import Download, Handler, Handlers, RestRequest
+from signaling.gateway.request import Download, Handler, Handlers, RestRequest, Session
+from signaling.limits.rules import REQUESTS_FROM_ADDRESS, REQUESTS_OF_ACCOUNT, REQUESTS_OF_DEVICE
+from signaling.limits.service import Limits
 from signaling.telemetry.counting import count
 from signaling.wire.codec import describe
 from signaling.wire.errors import ERRORS, ErrorCode, Refused
@@ -44,21 +46,21 @@ PATH_PATTERNS: Final = {
 _BEARER: Final = re.compile(r"^Bearer ([A-Za-z0-9_-]{43})\Z", re.IGNORECASE)
 _ADDRESSES: Final = 50_000
 """Addresses whose rate is remembered."""
-_BURST: Final = 240.0
-_RATE: Final = 20.0
-"""Requests of one address: at once, and a second. A household behind one address stays far below."""
+_BURST: Final = float(REQUESTS_FROM_ADDRESS.at_once)
+_RATE: Final = 1 / REQUESTS_FROM_ADDRESS.every
+"""Requests of one address: at once, and a second."""
 
 
 class AddressLimiter:
-    """A token bucket per client address, bounded in number."""
+    """A token bucket per client address, bounded in number: what one hub takes before it asks what the others have seen (``limits/``)."""
 
-    def __init__(self, size: float = _BURST, rate: float = _RATE, clock: Callable[[], float] = time.monotonic) -> None:
-        self._buckets = TokenBuckets(size, rate, _ADDRESSES)
+    def __init__(self, scale: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._buckets = TokenBuckets(_BURST * scale, _RATE * scale, _ADDRESSES)
         self._clock = clock
 
     def take(self, address: str) -> float:
-        """Count one request. Returns 0, or the seconds to wait."""
-        return self._buckets.take(limit_key(address), self._clock())
+        """Count one request; ``address`` is a ``limit_key``. Returns 0, or the seconds to wait."""
+        return self._buckets.take(address, self._clock())
 
 
 def error_response(refused: Refused) -> web.Response:
@@ -88,9 +90,10 @@ class RestGateway:
         *,
         handlers: Handlers,
         sessions: Sessions,
+        limits: Limits,
+        limiter: AddressLimiter,
         origins: Iterable[str] = (),
         proxies: Iterable[Network] = (),
-        limiter: AddressLimiter | None = None,
     ) -> None:
         ids = {endpoint.id for endpoint in ENDPOINTS}
         if ids != handlers.keys():
@@ -99,7 +102,8 @@ class RestGateway:
         self._sessions = sessions
         self.origins = frozenset(origins)
         self._proxies = tuple(proxies)
-        self.limiter = limiter or AddressLimiter()
+        self._limits = limits
+        self.limiter = limiter
         self.counts = RestCounts()
 
     def counted(self, endpoint: str, outcome: str) -> None:
@@ -147,6 +151,8 @@ class RestGateway:
                         raise Refused(ErrorCode.RESTRICTED)
                     if not session.acknowledged and not endpoint.when_unacknowledged:
                         raise Refused(ErrorCode.POLICY_NOT_ACKNOWLEDGED)
+            address = limit_key(self.address(request))
+            await self._count(address, session)
             for name, pattern in path_patterns.items():
                 if not pattern.match(request.match_info[name]):
                     raise Refused(ErrorCode.NOT_FOUND)
@@ -168,7 +174,7 @@ class RestGateway:
                     path=dict(request.match_info),
                     query=query,
                     bearer="" if session is not None else bearer,
-                    address=limit_key(self.address(request)),
+                    address=address,
                     _session=session,
                 )
             )
@@ -177,6 +183,16 @@ class RestGateway:
             return await self._guard(request, answer, endpoint)
 
         return route
+
+    async def _count(self, address: str, session: Session | None) -> None:
+        """Charge a request in common with the other hubs. Raises ``Refused(rate_limited)``."""
+        charge = self._limits.charge
+        charges = [charge(REQUESTS_FROM_ADDRESS, address)]
+        if session is not None:
+            charges += (charge(REQUESTS_OF_ACCOUNT, session.account), charge(REQUESTS_OF_DEVICE, session.device))
+        wait = await self._limits.take(*charges)
+        if wait:
+            raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
 
     async def _unknown(self, request: web.Request) -> web.StreamResponse:
         methods = {endpoint.method for endpoint in ENDPOINTS if _matches(endpoint.path, request.path)}
@@ -202,7 +218,7 @@ class RestGateway:
         origin, name, began = None, "unknown" if endpoint is None else endpoint.id, time.monotonic()
         outcome = "ok"
         try:
-            wait = self.limiter.take(self.address(request))
+            wait = self.limiter.take(limit_key(self.address(request)))
             if wait:
                 raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
             origin = self.check_origin(request)

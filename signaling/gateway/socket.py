@@ -16,10 +16,13 @@ from signaling.accounts.sessions import Sessions
 from signaling.gateway.connection import Connection, error_message
 from signaling.gateway.counts import SocketCounts
 from signaling.gateway.heartbeat import Heartbeat
+from signaling.gateway.origin import limit_key
 from signaling.gateway.policy import check_acknowledged
 from signaling.gateway.request import Session
 from signaling.gateway.rest import RestGateway, error_response, frames_only
 from signaling.gateway.upgrade import hand_over
+from signaling.limits.rules import HELLOS_OF_DEVICE, REQUESTS_FROM_ADDRESS
+from signaling.limits.service import Limits
 from signaling.telemetry.counting import count
 from signaling.wire.codec import BadFrame, decode_client, encode
 from signaling.wire.errors import ErrorCode, Refused
@@ -47,6 +50,8 @@ _STORES: Final = (RedisError, SQLAlchemyError, OSError, TimeoutError)
 """What a store that does not answer raises."""
 _RETRY: Final = 1.0
 """Seconds until the next try to say that a device left, when Redis did not answer."""
+_CLOSES: Final = {ErrorCode.RESTRICTED: CloseCode.RESTRICTED, ErrorCode.RATE_LIMITED: CloseCode.RATE_LIMITED}
+"""How a socket is closed whose ``hello`` was refused; else as not authenticated."""
 _AT_ONCE: Final = 64
 """Clients that are let in at the same time, the others wait their turn: a stampede must not take the stores from those who are in."""
 _MANY: Final = 500
@@ -60,8 +65,8 @@ _GOODBYE: Final = 3.0
 class Calls(Protocol):
     """What the gateway needs of calls (``calls/service.py``)."""
 
-    def submit(self, session: Session, message: ClientMessage, reply: Callable[[ServerMessage], object]) -> None:
-        """Do one request; ``reply`` is called exactly once, in order."""
+    def submit(self, session: Session, message: ClientMessage, reply: Callable[[ServerMessage], object], address: str) -> None:
+        """Do one request from an address, for limits; ``reply`` is called exactly once, in order. Raises ``Refused``."""
 
     async def attach(self, session: Session) -> list[CallView]:
         """The device has a socket: its live calls."""
@@ -118,6 +123,7 @@ class SocketGateway:
         presence: Presence,
         rest: RestGateway,
         routes: Routes,
+        limits: Limits,
         contacts_wanted: Callable[[str], Awaitable[bool]],
         replaced: Callable[[str, str], object],
         clock: Callable[[], float] = time.monotonic,
@@ -127,6 +133,7 @@ class SocketGateway:
         self._presence = presence
         self._rest = rest
         self._routes = routes
+        self._limits = limits
         self._contacts_wanted = contacts_wanted
         self._replaced = replaced
         self._clock = clock
@@ -236,7 +243,8 @@ class SocketGateway:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The aiohttp handler of ``/v1/ws``."""
         try:
-            wait = self._rest.limiter.take(self._rest.address(request))
+            address = limit_key(self._rest.address(request))
+            wait = self._rest.limiter.take(address)
             if wait:
                 raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
             self._rest.check_origin(request)
@@ -245,7 +253,7 @@ class SocketGateway:
             offered = {p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")}
             if request.headers.get("Upgrade", "").lower() != "websocket" or SUBPROTOCOL not in offered:
                 raise Refused(ErrorCode.MALFORMED, f"a WebSocket with the subprotocol {SUBPROTOCOL} is expected here")
-            connection = Connection(self, asyncio.get_running_loop(), self._clock)
+            connection = Connection(self, asyncio.get_running_loop(), self._clock, address)
             # no compression: sealed payloads do not compress, and zlib's memory per connection is many times the rest
             return hand_over(request, connection, subprotocol=SUBPROTOCOL, max_frame=MAX_FRAME)
         except Refused as refused:
@@ -327,7 +335,7 @@ class SocketGateway:
                 if isinstance(message, PresenceWatch):
                     self._presence.submit(session, message, connection.send)
                 else:
-                    self._calls.submit(session, message, connection.send)
+                    self._calls.submit(session, message, connection.send, connection.address)
             except Refused as refused:
                 self._refuse(connection, refused, message.id)
             except Exception as error:
@@ -360,10 +368,15 @@ class SocketGateway:
                 raise Refused(ErrorCode.UNAUTHENTICATED)
             if session.restricted:
                 raise Refused(ErrorCode.RESTRICTED)
+            charge = self._limits.charge
+            wait = await self._limits.take(
+                charge(HELLOS_OF_DEVICE, session.device), charge(REQUESTS_FROM_ADDRESS, connection.address)
+            )
+            if wait:
+                raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
         except Refused as refused:
             self._refuse(connection, refused, re)
-            frozen = refused.code is ErrorCode.RESTRICTED
-            connection.close(CloseCode.RESTRICTED if frozen else CloseCode.UNAUTHENTICATED)
+            connection.close(_CLOSES.get(refused.code, CloseCode.UNAUTHENTICATED))
             return
         except _STORES:
             log.error("hello: a store does not answer")

@@ -15,7 +15,6 @@ from signaling.app import Hub
 from signaling.client.client import Client
 from signaling.contacts import oprf
 from signaling.contacts.keyholder import KeyHolder, application
-from signaling.gateway.rest import AddressLimiter
 from signaling.settings import Settings
 from signaling.storage.redis import any_redis_client, redis_client
 from signaling.storage.sql import Database
@@ -69,19 +68,17 @@ async def running_keyholder(folder: Path) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def running_hub(
-    folder: Path, keyholder: str, *, database_url: str, redis_url: str, book_url: str
+    folder: Path, keyholder: str, *, database_url: str, redis_url: str, book_url: str, limits_scale: float = 1_000.0
 ) -> AsyncIterator[RunningHub]:
-    """One hub on these stores."""
+    """One hub on these stores. Every client of a test has the same address, and calls often: limits have tests of their own."""
     delivery = RecordingDelivery()
     hub = Hub(
-        Settings(data_dir=folder, port=0, keyholder_url=f"unix:{keyholder}", keyholder_secret=_SECRET),
+        Settings(data_dir=folder, port=0, keyholder_url=f"unix:{keyholder}", keyholder_secret=_SECRET, limits_scale=limits_scale),
         database=Database(database_url),
         redis=any_redis_client(redis_url),
         book_redis=redis_client(book_url),
         delivery={Channel.PHONE: delivery, Channel.EMAIL: delivery},
     )
-    # every client of a test has the same address: the limit per address has tests of its own
-    hub.rest.limiter = AddressLimiter(size=100_000, rate=100_000)
     try:
         await hub.start()
         async with _serving(hub.application(), lambda runner: web.TCPSite(runner, "127.0.0.1", 0)) as runner:
@@ -118,7 +115,6 @@ async def beside(hub: RunningHub, **changes: Any) -> AsyncIterator[RunningHub]:
         book_redis=redis_client(hub.stores[1]),
         delivery=hub.hub.delivery,
     )
-    running.rest.limiter = AddressLimiter(size=100_000, rate=100_000)
     await running.start()
     runner = web.AppRunner(running.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from signaling.limits.rules import INVITES_TO_ACCOUNT
+from signaling.limits.service import Limits
 from signaling.storage.sql import Database
 from tests.conftest import eventually
 from tests.integration.hub_fixture import running_hub, running_keyholder
 from tests.integration.test_many_hubs import Town, connected
-from tests.phones import SEALED, seed
+from tests.phones import SEALED, new_id, seed
 from tests.redis_servers import redis_cluster, redis_sentinel
 
 
@@ -40,9 +42,23 @@ async def test_calls_across_hubs_on_a_redis_cluster(empty_postgres, book_url, bo
         assert one.calls[call] == "connected"
         await one.ask("call.hangup", call=call)
         await ann.reaches(call, "ended:hangup")
-        history = town.hubs[1].hub.history
-        lines = await history.page(town.ann.id, before=None, limit=10)
+        async with asyncio.timeout(10):
+            # the other hub may just be writing it
+            while not (lines := await town.hubs[1].hub.history.page(town.ann.id, before=None, limit=10)).calls:
+                pass
         assert [line.call for line in lines.calls] == [call]
+        # limits are counted on one node, for calls on any
+        limits = Limits(town.hubs[0].hub.redis, b"pepper")
+        for hub in town.hubs:
+            hub.hub.calls._limits = limits
+        answers = []
+        for _ in range(INVITES_TO_ACCOUNT.at_once + 1):
+            call = new_id()
+            payloads = dict.fromkeys(town.ben.devices, SEALED)
+            answers.append(await ann.ask("call.invite", call=call, to=town.ben.id, payloads=payloads))
+            await ann.ask("call.hangup", call=call)
+        assert [answer["type"] for answer in answers] == ["ok"] * INVITES_TO_ACCOUNT.at_once + ["error"]
+        assert 0 < answers[-1]["retry_after"] <= INVITES_TO_ACCOUNT.every
 
 
 async def test_a_call_outlives_the_master_that_sentinel_replaces(empty_postgres, book_url, book_redis, tmp_path):

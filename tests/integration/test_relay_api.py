@@ -13,6 +13,7 @@ from media.relay import Relay
 from signaling.app import redis_client
 from signaling.client.media import ToneTrack
 from signaling.client.rest import ClientError
+from signaling.limits.service import Limits
 from signaling.wire.errors import ErrorCode
 from signaling.wire.messages import CallRelayEnding, Stage
 from signaling.wire.rest import JoinRelay, RelayLeg
@@ -201,6 +202,7 @@ async def test_a_device_that_asks_too_often_waits(hub, announced):
         running = await stack.enter_async_context(relay())
         await stack.enter_async_context(announced(running))
         alice, _bob, call = await in_call(hub, stack)
+        hub.hub.relays._limits = Limits(hub.hub.redis, b"pepper")
         for _ in range(10):
             await ask(alice, call.id)
         await refused(ErrorCode.RATE_LIMITED, ask(alice, call.id))

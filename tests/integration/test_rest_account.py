@@ -228,7 +228,7 @@ async def test_the_history_is_paged_and_each_line_can_be_deleted(hub):
 
 
 async def test_too_many_requests_of_one_address_are_told_when_to_come_again(hub):
-    hub.hub.rest.limiter = AddressLimiter(size=3, rate=0.01)
+    hub.hub.rest.limiter = AddressLimiter(scale=1 / 80)
     async with aiohttp.ClientSession() as http:
         answers = []
         for _ in range(4):

@@ -1,0 +1,67 @@
+"""Sockets that end or stop reading while others go on."""
+
+import json
+import socket
+from contextlib import AsyncExitStack
+
+import aiohttp
+
+from signaling.wire.messages import ContactsWanted
+from tests.phones import Account, Phone, seed
+
+
+async def connected(hub, stack: AsyncExitStack, account: Account) -> Phone:
+    phone = Phone(account, next(iter(account.devices)))
+    stack.push_async_callback(phone.close)
+    return await phone.connect(hub.url)
+
+
+class _ClosedTransport:
+    """As uvloop's, once closed: it raises where asyncio's own says nothing."""
+
+    def write(self, data):
+        raise RuntimeError("unable to perform operation; the handler is closed")
+
+
+async def test_what_is_sent_to_a_socket_that_has_just_closed_does_not_hold_up_what_is_sent_to_others(hub, book_redis):
+    ann_account, ben_account = await seed(hub.hub.database, book_redis, [1, 1])
+    async with AsyncExitStack() as stack:
+        ann, ben = await connected(hub, stack, ann_account), await connected(hub, stack, ben_account)
+        sockets = hub.hub.sockets
+        gone = sockets._connections[ben.device]
+        real, gone._out = gone._out, _ClosedTransport()
+        for phone in (ben, ann):
+            assert sockets.send(phone.device, ContactsWanted())
+        await ann.until(lambda: ann.events[-1]["type"] == "contacts.wanted")
+        assert not sockets.send(ben.device, ContactsWanted())
+        real.abort()
+
+
+async def test_a_client_that_does_not_read_is_cut_off_and_others_do_not_notice(hub, book_redis):
+    ann_account, ben_account = await seed(hub.hub.database, book_redis, [1, 1])
+    async with AsyncExitStack() as stack:
+        ann = await Phone(ann_account, next(iter(ann_account.devices))).connect(hub.url)
+        stack.push_async_callback(ann.close)
+        ben = Phone(ben_account, next(iter(ben_account.devices)))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        ws = await http.ws_connect(hub.url + "/v1/ws", protocols=("kloudtalk.v1",))
+        ws.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await ws.send_str(json.dumps({"type": "hello", "id": 0, "token": ben_account.devices[ben.device]}))
+        while (await ws.receive_json())["type"] != "sync":
+            pass
+        call = await ann.invite(ben_account)
+        assert (await ws.receive_json())["call"] == call
+        ws._response.connection.transport.pause_reading()
+        at_hub = hub.hub.sockets._connections[ben.device]._out.get_extra_info("socket")
+        at_hub.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # so that it is not the kernel that keeps what is not read
+        sent = 0
+        while hub.hub.sockets.online(ben.device):
+            answer = await ann.ask("call.signal", call=call, to=ben.device, payload="s" * 16_000)
+            assert answer["type"] == "ok" or answer["code"] == "rate_limited", answer
+            sent += 1
+            assert sent < 400
+        assert (await ann.ask("ping"))["type"] == "ok"
+        # and it catches up when it is back
+        stack.push_async_callback(ben.close)
+        await ben.connect(hub.url)
+        assert ben.calls[call] == "inviting"
