@@ -26,6 +26,10 @@ from signaling.storage.tables import accounts, consents, devices
 from signaling.wire import base64url
 
 
+_LIMITS = {"KLOUDTALK_LIMITS_SCALE": "100000"}
+"""Everything is counted as ever, but a few clients may do what in earnest a million do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """A seeded account with one device."""
@@ -121,7 +125,7 @@ async def serving(folder: Path, *, cores: set[int] | None = None, env: Mapping[s
     """Run the service on ``folder``; the hub on ``cores``, the rest wherever there is room."""
     log = folder.parent / "serve.log"
     command = [sys.executable, "-m", "signaling", "serve", "--port", "0", "--data-dir", str(folder)]
-    with running(command, log, env={"PYTHONUNBUFFERED": "1", **(env or {})}) as process:
+    with running(command, log, env={"PYTHONUNBUFFERED": "1", **_LIMITS, **(env or {})}) as process:
         async with asyncio.timeout(60):
             while "is ready: open " not in (said := log.read_text()):
                 if process.poll() is not None:
