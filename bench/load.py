@@ -22,6 +22,7 @@ class Head(msgspec.Struct):
     type: str
     call: str = ""
     code: str = ""
+    retry_after: float = 0.0
 
 
 _decode = msgspec.json.Decoder(Head).decode
@@ -44,6 +45,7 @@ class Device(asyncio.Protocol):
         self._numbers = itertools.count(1)
         self.transport: asyncio.Transport | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ended = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the upgrade (RFC 6455, section 4.1)."""
@@ -57,6 +59,7 @@ class Device(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone."""
+        self.ended.set()
         if not self.ready.done():
             self.ready.set_exception(ConnectionError("the hub closed the socket before `sync`"))
 
@@ -69,7 +72,8 @@ class Device(asyncio.Protocol):
             if end < 0:
                 return
             if not buffer.startswith(b"HTTP/1.1 101"):
-                self.ready.set_exception(ConnectionError(bytes(buffer[:200]).decode(errors="replace")))
+                if not self.ready.done():
+                    self.ready.set_exception(ConnectionError(bytes(buffer[:200]).decode(errors="replace")))
                 return
             del buffer[: end + 4]
             self._open = True
@@ -118,10 +122,16 @@ class Device(asyncio.Protocol):
             self.transport.write(head + payload)
 
 
+def address_of(source: int) -> str:
+    """A loopback address for each source."""
+    return f"127.{64 + source // 62_500 % 64}.{source // 250 % 250}.{1 + source % 250}"
+
+
 async def connect(host: str, port: int, token: str, heard: Callable[[Device, Head], None], source: int) -> Device:
     """Connect and wait for ``sync``. ``source`` picks the loopback address, so that each device has its own, as on the internet."""
-    address = f"127.{64 + source // 62_500 % 64}.{source // 250 % 250}.{1 + source % 250}"
     loop = asyncio.get_running_loop()
-    _, device = await loop.create_connection(lambda: Device(host, port, token, heard), host, port, local_addr=(address, 0))
+    _, device = await loop.create_connection(
+        lambda: Device(host, port, token, heard), host, port, local_addr=(address_of(source), 0)
+    )
     await device.ready
     return device

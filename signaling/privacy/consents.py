@@ -77,10 +77,11 @@ class ConsentService:
             .order_by(consents.c.id.desc())
             .limit(1)
         )
-        async with self._database.begin() as connection:
-            row = (await connection.execute(query)).first()
-        if row is None:
+        # not in a transaction: that would wait for whoever writes, and everyone who connects may come by here
+        rows = await self._database.fetch(query)
+        if not rows:
             return Consent(purpose=purpose, granted=False, at=UNSET, policy_version=UNSET)
+        row = rows[0]
         current = is_current(purpose, row.text_sha256)
         return Consent(
             purpose=purpose,
