@@ -689,7 +689,12 @@ class Client:
 
     async def _leave(self, call: Call, kind: type[Request], reason: Reason) -> None:
         try:
-            await self._request(kind, call=call.id)
+            try:
+                await self._request(kind, call=call.id)
+            except ClientError as error:
+                if error.code is not ErrorCode.UNAVAILABLE:
+                    raise
+                await self._request(kind, call=call.id)  # the connection broke meanwhile, or the hub ended
         except ClientError as error:
             if error.code not in (ErrorCode.UNKNOWN_CALL, ErrorCode.ANSWERED_ELSEWHERE):
                 raise
@@ -859,7 +864,7 @@ class Client:
         views = {view.call: view for view in sync.calls}
         for call in list(self._calls.values()):
             if call.id not in views and call.stage is not Stage.INVITING:
-                await self._ended(call, Reason.LOST)
+                await self._ended(call, await self._how_it_ended(call))
         for view in views.values():
             mine = self._calls.get(view.call)
             rings = view.stage in (Stage.INVITING, Stage.RINGING)
@@ -879,6 +884,14 @@ class Client:
                     await self._signalled(view.call, sealed.device, sealed.payload, again=True)
             if mine.id in self._calls:
                 await mine._become(view.stage)
+
+    async def _how_it_ended(self, call: Call) -> Reason:
+        """Why a call is over that ended while there was no connection: the history knows."""
+        with contextlib.suppress(ClientError):
+            for record in await self.history():
+                if record.call == call.id:
+                    return record.reason
+        return Reason.LOST
 
     # --- helpers ------------------------------------------------------------------------------------------------------------------
 

@@ -63,9 +63,12 @@ class Socket:
             await self._online.wait()
 
     async def request(self, kind: type[Request], **fields: Any) -> Ok:
-        """Send one request and wait for its answer. Raises ``ClientError``."""
-        if self._ws is None or not self._online.is_set():
-            raise ClientError(ErrorCode.UNAVAILABLE, "not connected")
+        """Send one request, when there is a connection (again), and wait for its answer. Raises ``ClientError``."""
+        try:
+            await self.online(_ANSWER_TIMEOUT)
+        except TimeoutError:
+            raise ClientError(ErrorCode.UNAVAILABLE, "not connected") from None
+        assert self._ws is not None  # noqa: S101
         number = self._next = self._next + 1
         future: asyncio.Future[Ok] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future

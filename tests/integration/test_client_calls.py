@@ -10,7 +10,7 @@ from signaling.client.media import Listener, ToneTrack
 from signaling.client.profile import Profile
 from signaling.client.rest import ClientError
 from signaling.wire.errors import ErrorCode
-from signaling.wire.messages import Reason, Stage
+from signaling.wire.messages import CloseCode, Reason, Stage
 from tests.integration.hub_fixture import RunningHub, register
 
 ALICE, BOB = "+4915112345678", "+4915187654321"
@@ -165,3 +165,17 @@ async def test_a_saved_profile_signs_in_again_and_a_revoked_one_is_told(hub, tmp
         await again.delete_account()
         async with asyncio.timeout(15):
             await again.revoked.wait()
+
+
+async def test_who_was_away_when_a_call_ended_learns_how_and_what_one_asked_for_meanwhile_is_done(hub):
+    async with AsyncExitStack() as stack:
+        alice, bob = await acquainted(hub, stack)
+        outgoing = await alice.call(await alice.joined(BOB), track=ToneTrack(440))
+        incoming = await rung(bob)
+        await incoming.accept(track=ToneTrack(620))
+        await asyncio.gather(outgoing.reach(Stage.CONNECTED), incoming.reach(Stage.CONNECTED))
+        for client in (alice, bob):
+            hub.hub.sockets.end(client.profile.device, CloseCode.GOING_AWAY)
+        await outgoing.hangup()
+        await incoming.reach(Stage.ENDED)
+        assert incoming.reason is Reason.HANGUP
