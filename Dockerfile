@@ -29,10 +29,12 @@ ENV PATH=/opt/kloudtalk/bin:/usr/local/bin:/usr/bin:/bin
 ENV PYTHONUNBUFFERED=1
 ENV KLOUDTALK_DATA_DIR=/data
 ENV KLOUDTALK_HOST=0.0.0.0
+ENV KLOUDTALK_METRICS_HOST=0.0.0.0
 ENV KLOUDTALK_WEB_ROOT=/srv/kloudtalk/demo
 USER 10001:10001
 VOLUME /data
-EXPOSE 8440 8441/udp
+# 9440: figures for operators, for a private network only
+EXPOSE 8440 8441/udp 9440
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["kloudtalk"]
 CMD ["serve"]

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.network.containers import ROOT, Image, Project, from_dockerfile, proj
 pytestmark = pytest.mark.network
 
 NOT_HERE = {"grafana"}
-"""Debian has no package of it: not started. What it shows is tested in ``tests/unit/test_dashboards.py``."""
+"""Debian has no package of it: not started. What it shows: ``tests/integration/test_metrics.py``."""
 DOMAIN = "talk.local"
 """Caddy makes a certificate for it by itself, with an authority of its own."""
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -43,6 +44,7 @@ def images() -> dict[str, Image]:
         "client": Image(),
         "valkey/valkey": Image(),
         "coturn/coturn": Image(),
+        "prom/prometheus": Image(entrypoint=("prometheus",), user=identity("nobody")),
         "caddy": Image(environment={"XDG_CONFIG_HOME": "/config", "XDG_DATA_HOME": "/data"}),
         "postgres": Image(
             command=("postgres",),
@@ -134,3 +136,15 @@ def test_services_write_nowhere_but_to_their_volumes_and_hold_no_secret_that_oth
     status, _ = up.run("hub-1", "sh", "-c", "echo > /srv/file")
     assert status != 0
     assert (up.volume("turn-config") / "turnserver.conf").stat().st_mode & 0o077 == 0
+
+
+def test_prometheus_reads_every_process(up: Project):
+    wanted = {"hub-1:9440", "hub-2:9440", "relay:9440", "keyholder:9440"}
+    found: set[str] = set()
+    deadline = time.monotonic() + 30
+    while found != wanted and time.monotonic() < deadline:
+        status, text = up.run("client", "curl", "--silent", "--fail", "http://prometheus:9090/api/v1/query?query=up")
+        results = json.loads(text)["data"]["result"] if status == 0 else []
+        found = {result["metric"]["instance"] for result in results if result["value"][1] == "1"}
+        time.sleep(0.2)
+    assert found == wanted
