@@ -81,6 +81,8 @@ class Call(Struct, frozen=True, array_like=True):
     trail: tuple[Mark, ...] = ()
     silenced: bool = False
     """The callee gets more calls than may ring there: it is not told now, and finds this one in its history."""
+    caller_business: bool = False
+    """The caller is a business."""
 
     @property
     def hidden(self) -> bool:
@@ -261,9 +263,22 @@ def invite(
     reached: frozenset[str],
     now: float,
     silenced: bool = False,
+    caller_business: bool = False,
 ) -> Step:
     """A new call. ``devices`` empty: the callee is not told, and the caller waits as for someone who is offline."""
-    state = Call(call, caller, caller_device, caller_phone, callee, devices, reached, now, now + RING_TIMEOUT, silenced=silenced)
+    state = Call(
+        call,
+        caller,
+        caller_device,
+        caller_phone,
+        callee,
+        devices,
+        reached,
+        now,
+        now + RING_TIMEOUT,
+        silenced=silenced,
+        caller_business=caller_business,
+    )
     return state, [TellIncoming(device) for device in devices if device in reached]
 
 

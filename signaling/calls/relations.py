@@ -39,6 +39,8 @@ class Facts(Struct, frozen=True):
     relation: Relation
     certificates: dict[str, DeviceCertificate]
     until: float
+    caller_business: bool = False
+    """The caller is a business: the callee sees that before taking the call (P30)."""
 
 
 class Relations:
@@ -101,6 +103,7 @@ class Relations:
                 accounts.c.service,
                 _callers.c.service.label("caller_service"),
                 _callers.c.discovery_token.label("caller_token"),
+                _callers.c.business.label("caller_business"),
                 blocks.c.at.label("blocked_at"),
                 devices.c.certificate,
             )
@@ -128,7 +131,9 @@ class Relations:
             caller_is_service=row.caller_service is not None,
             callee_is_service=row.service is not None,
         )
-        return Facts(relation, {certificate.device: certificate for certificate in found}, until)
+        return Facts(
+            relation, {certificate.device: certificate for certificate in found}, until, caller_business=row.caller_business
+        )
 
 
 def _nobody(*, same: bool) -> Relation:

@@ -769,6 +769,7 @@ class CallService:
             reached=frozenset(device for device in devices if self._online(device) or device in nodes) if rings else frozenset(),
             now=now,
             silenced=may and not rings,
+            caller_business=facts.caller_business,
         )
         other = None
         if rings:

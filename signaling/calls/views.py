@@ -16,7 +16,13 @@ def peer_of(call: Call, device: str, certificate: DeviceCertificate | None) -> P
     """The other side, as a device may see it. ``certificate`` is that of the other device, if it is known."""
     shown = UNSET if certificate is None else certificate
     if device != call.caller_device:
-        return Peer(account=call.caller, device=call.caller_device, phone=call.caller_phone or UNSET, certificate=shown)
+        return Peer(
+            account=call.caller,
+            device=call.caller_device,
+            phone=call.caller_phone or UNSET,
+            certificate=shown,
+            business=call.caller_business,
+        )
     if call.callee_device is None:
         return Peer(account=call.callee)
     return Peer(account=call.callee, device=call.callee_device, certificate=shown)

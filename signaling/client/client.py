@@ -127,6 +127,8 @@ class Call:
         self.reason: Reason | None = None
         self.phone: str | None = None
         """The caller's verified number, E.164, of an incoming call."""
+        self.business = False
+        """Whether the caller of an incoming call is a business (P30)."""
         self.identity_changed = False
         """The peer's identity key is not the pinned one: ``accept`` refuses until ``Client.accept_identity_change``."""
         self.peer_muted = False
@@ -804,6 +806,7 @@ class Client:
         call.peer, call._offer, call.identity_changed = certificate, content.body["sdp"], verdict is Verdict.CHANGED
         call._peer_moves, call._peer_hidden = content.body.get("moves") is True, content.body.get("hidden") is True
         call.phone = None if peer.phone is UNSET else peer.phone
+        call.business = peer.business
         call.stage = Stage.RINGING
         self._calls[call_id] = call
         self.incoming.put_nowait(call)

@@ -263,6 +263,8 @@ class Peer(Struct, frozen=True, omit_defaults=True):
     """The caller's verified number; shown to the callee only, as on any telephone."""
     certificate: DeviceCertificate | UnsetType = UNSET
     """Certificate of ``device``: the client verifies it, and everything sealed by that device."""
+    business: bool = False
+    """The caller is a business, whether the callee knows it or not: said before the call is taken (P30)."""
 
 
 class SealedFrom(Struct, frozen=True):

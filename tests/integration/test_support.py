@@ -21,6 +21,7 @@ from signaling.wire.rest import (
     Interest,
     OpenTicket,
     TicketState,
+    WhoCanCall,
 )
 from tests.conftest import Clock
 from tests.integration.hub_fixture import register
@@ -152,3 +153,18 @@ async def test_a_business_is_marked_where_others_meet_it(hub):
         await history_of(bob, call.id)
         assert [record.business for record in await alice.history()] == [True]
         assert [record.business for record in await bob.history()] == [False]
+
+
+async def test_who_is_called_sees_that_a_business_calls_before_taking_the_call(hub):
+    """Also of one that is not in the address book (P30)."""
+    async with AsyncExitStack() as stack:
+        alice, bob = await acquainted(hub, stack)
+        await alice._ask("settings.change", ChangeSettings(who_can_call=WhoCanCall.EVERYONE), session=True)
+        await alice._ask("contacts.delete", session=True)
+        call = await bob.call(alice.profile.account, track=ToneTrack(440))
+        assert not (await rung(alice)).business
+        await call.hangup()
+        await bob._ask("settings.change", ChangeSettings(business=True), session=True)
+        call = await bob.call(alice.profile.account, track=ToneTrack(440))
+        assert (await rung(alice)).business
+        await call.hangup()

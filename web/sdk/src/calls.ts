@@ -255,7 +255,7 @@ export class Calls {
   /** Verified or not: draw it. */
   refreshPeer(): void {
     const { call } = this.#core.state;
-    if (call !== null) this.#core.set({ call: { ...call, peer: { ...call.peer, ...this.#known(call.peer.account) } } });
+    if (call !== null) this.#core.set({ call: { ...call, peer: { ...call.peer, ...this.#known(call.peer.account), business: call.peer.business } } });
   }
 
   /** The device is signed out, or the page closes. */
@@ -656,7 +656,7 @@ export class Calls {
     const now = this.#core.platform.now();
     const before = state.call?.id === live.id && state.call.stage !== "ended" ? state.call : null;
     const base: CallState = before ?? {
-      id: live.id, direction: live.outgoing ? "outgoing" : "incoming", stage, peer: { account: live.account, name: null, phone: null, device: null, verified: false },
+      id: live.id, direction: live.outgoing ? "outgoing" : "incoming", stage, peer: { account: live.account, name: null, phone: null, device: null, verified: false, business: false },
       startedAt: now, connectedAt: null, endedAt: null, muted: false, held: false, peerMuted: false, peerHeld: false, media: "none", quality: UNKNOWN,
       safetyNumber: null, identityChanged: false, notices: state.notices.filter((notice) => notice.call === live.id), endReason: null,
     };
@@ -665,7 +665,7 @@ export class Calls {
       call: {
         ...base, stage,
         direction: live.outgoing ? "outgoing" : "incoming",
-        peer: { ...base.peer, ...known, phone: known.phone ?? peer?.phone ?? base.peer.phone, device: peer?.device ?? base.peer.device },
+        peer: { ...base.peer, ...known, phone: known.phone ?? peer?.phone ?? base.peer.phone, device: peer?.device ?? base.peer.device, business: known.business || base.peer.business || peer?.business === true },
         connectedAt: base.connectedAt ?? (stage === "connected" ? now : null),
         media: base.media === "none" && live.media !== null && (stage === "connecting" || stage === "connected") ? "connecting" : base.media,
         safetyNumber: base.safetyNumber ?? this.#safetyNumber(live),
@@ -674,9 +674,9 @@ export class Calls {
     });
   }
 
-  #known(account: string): { name: string | null; phone: string | null; verified: boolean } {
+  #known(account: string): { name: string | null; phone: string | null; verified: boolean; business: boolean } {
     const contact = this.#contacts.byAccount(account);
-    return { name: contact?.name ?? null, phone: contact?.phone ?? null, verified: this.#core.security.pin(account)?.verified ?? false };
+    return { name: contact?.name ?? null, phone: contact?.phone ?? null, business: this.#core.state.contacts.some((one) => one.account === account && one.business), verified: this.#core.security.pin(account)?.verified ?? false };
   }
 
   #changed(account: string): boolean {

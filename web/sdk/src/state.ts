@@ -117,7 +117,9 @@ export interface CallQuality {
 }
 export interface CallState {
   readonly id: string; readonly direction: "outgoing" | "incoming"; readonly stage: CallStage;
-  readonly peer: { readonly account: string; readonly name: string | null; readonly phone: string | null; readonly device: string | null; readonly verified: boolean };
+  readonly peer: { readonly account: string; readonly name: string | null; readonly phone: string | null; readonly device: string | null; readonly verified: boolean;
+    /** A business, which the callee sees before taking the call (P30). */
+    readonly business: boolean };
   readonly startedAt: number; readonly connectedAt: number | null; readonly endedAt: number | null;
   readonly muted: boolean; readonly held: boolean; readonly peerMuted: boolean; readonly peerHeld: boolean;
   readonly media: "none" | "connecting" | "flowing" | "interrupted";

@@ -713,6 +713,7 @@ export interface Peer {
   /** phone number, E.164 */
   readonly phone?: string;
   readonly certificate?: DeviceCertificate;
+  readonly business?: boolean;
 }
 
 /** A profile picture. */

@@ -111,7 +111,7 @@ function Stage({ call, name, onAnswer }: { call: CallState; name: string; onAnsw
         <h1 ref={heading} tabIndex={-1} class="wrap">{name}</h1>
         {call.peer.name !== null && call.peer.phone !== null ? <p class="soft"><bdi dir="ltr">{call.peer.phone}</bdi></p> : null}
         <Status call={call} />
-        {state.contacts.some((contact) => contact.account === call.peer.account && contact.business) ? <span class="badge">{t("Business")}</span> : null}
+        {call.peer.business ? <span class="badge">{t("Business")}</span> : null}
         {call.peer.verified ? <span class="badge"><Icon name="shield" />{t("Verified")}</span> : null}
       </div>
       {call.notices.length > 0 ? (
