@@ -177,6 +177,7 @@ class Hub:
             send=lambda device, text: self.sockets.send_text(device, text),
             online=lambda device: self.sockets.online(device),
             resync=lambda device: self.sockets.resync(device),
+            tell_account=events.tell_account,
             unreached=lambda devices, ttl: self.push.wake(devices, ttl),
             pseudonym=lru_cache(_PSEUDONYMS)(pseudonyms.of) if settings.call_trace_hours else None,
             stepped=self._stepped,
@@ -288,7 +289,7 @@ class Hub:
             erasure=self.erasure,
             restriction=restriction,
         )
-        self.relays = RelayService(redis=redis, limits=limits, party=calls.party, send=events.send_device)
+        self.relays = RelayService(redis=redis, limits=limits, party=calls.party, lives=calls.lives, send=events.send_device)
         registration = RegistrationService(
             database=database,
             store=registrations,

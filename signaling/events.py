@@ -115,10 +115,11 @@ class Events:
             for task in late:
                 task.cancel()
 
-    def _tell_account(self, account: str, message: ServerMessage) -> None:
+    def tell_account(self, account: str, message: ServerMessage, but: str = "") -> None:
+        """Tell every device of an account, on whatever hub, but one; a hint."""
         text = encode(message)
-        self.sockets.send_to_account(account, text)
-        self.cluster.broadcast(AccountText(account, text))
+        self.sockets.send_to_account(account, text, but)
+        self.cluster.broadcast(AccountText(account, text, but))
 
     def send_device(self, device: str, message: ServerMessage) -> bool:
         """Send to a device, on whatever hub; a hint. Returns whether it is on this one."""
@@ -148,8 +149,8 @@ class Events:
                 self.calls.pair_changed(message)
             case Text():
                 self.calls.deliver(message)
-            case AccountText(account, text):
-                self.sockets.send_to_account(account, text)
+            case AccountText(account, text, but):
+                self.sockets.send_to_account(account, text, but)
             case Replaced(device):
                 self.sockets.end(device, CloseCode.REPLACED)
             case Resync(devices):
@@ -225,7 +226,7 @@ class Events:
             facts = await self.directory.get(account)
             holders = await self.contacts.holders_of(facts.discovery_token) if facts is not None else frozenset()
             for other in {account, *holders}:
-                self._tell_account(other, DevicesChanged(account=account))
+                self.tell_account(other, DevicesChanged(account=account))
 
         self._later(tell())
 
@@ -251,7 +252,7 @@ class Events:
     def settings_changed(self, account: str) -> None:
         """Who may call, or another setting, changed: the account's other devices fetch it."""
         self._invalidate(account)
-        self._tell_account(account, ProfileChanged(account=account))
+        self.tell_account(account, ProfileChanged(account=account))
 
     async def presence_changed(self, account: str) -> None:
         """Who may see online or last seen changed: done when this returns, or as soon as the store answers."""
@@ -272,7 +273,7 @@ class Events:
             if facts is not None:
                 holders = await self.contacts.holders_of(facts.discovery_token)
                 for other in {account, *await self.contacts.mutual(account, holders)}:
-                    self._tell_account(other, ProfileChanged(account=account))
+                    self.tell_account(other, ProfileChanged(account=account))
 
         self._later(tell())
 
@@ -308,12 +309,12 @@ class Events:
     def matches_added(self, account: str, matches: Sequence[ContactMatch]) -> None:
         """Entries of a user's address book became accounts."""
         self._invalidate(account)
-        self._tell_account(account, ContactsChanged(added=list(matches)))
+        self.tell_account(account, ContactsChanged(added=list(matches)))
 
     def matches_removed(self, account: str, accounts: Sequence[str]) -> None:
         """Entries of a user's address book are accounts no longer."""
         self._invalidate(account)
-        self._tell_account(account, ContactsChanged(removed=list(accounts)))
+        self.tell_account(account, ContactsChanged(removed=list(accounts)))
 
     def book_changed(self, account: str) -> None:
         """A user's address book changed: whom they may call, and who sees their presence, must be looked up again."""

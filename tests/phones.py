@@ -85,6 +85,8 @@ class Phone:
         self.account, self.device = account, device
         self.calls: dict[str, str] = {}
         self.incoming: asyncio.Queue[str] = asyncio.Queue()
+        self.elsewhere: dict[str, dict] = {}
+        """Calls of the account at other devices, by id, as this one was told."""
         self.events: list[dict] = []
         self.syncs = 0
         self.close_code: int | None = None
@@ -141,6 +143,7 @@ class Phone:
         elif kind == "sync":
             self.syncs += 1
             live = {view["call"]: view for view in message["calls"]}
+            self.elsewhere = {view["call"]: view for view in message.get("elsewhere", ())}
             for known, stage in self.calls.items():
                 if not stage.startswith("ended") and known not in live:
                     self.calls[known] = "ended:sync"
@@ -152,10 +155,19 @@ class Phone:
             if call not in self.calls:
                 self.incoming.put_nowait(call)
             self.calls[call] = "connecting" if message.get("accepted") else "inviting"
+        elif kind == "call.elsewhere":
+            self.elsewhere[call] = message
+        elif kind == "call.elsewhere_over":
+            self.elsewhere.pop(call, None)
         elif kind == "call.ended":
             self.calls[call] = f"ended:{message['reason']}"
         elif kind.startswith("call."):
-            stage = {"call.rings": "ringing", "call.answered": "connecting", "call.up": "connected"}.get(kind)
+            stage = {
+                "call.rings": "ringing",
+                "call.answered": "connecting",
+                "call.taken_over": "connecting",
+                "call.up": "connected",
+            }.get(kind)
             if stage is not None:
                 self.calls[call] = stage
 
@@ -189,8 +201,16 @@ class Phone:
     async def accept(self, call: str) -> dict:
         """Take a call."""
         answer = await self.ask("call.accept", call=call, payload=SEALED)
-        if answer["type"] == "ok":
+        if answer["type"] == "ok" and not self.calls[call].startswith("ended"):  # it may be over by now
             self.calls[call] = "connecting"
+        return answer
+
+    async def move(self, call: str, old: str, to: str) -> dict:
+        """Take a call over from another device of the account."""
+        before, self.calls[call] = self.calls.get(call, "ended:elsewhere"), "connecting"
+        answer = await self.ask("call.take_over", call=call, device=old, to=to, payload=SEALED)
+        if answer["type"] != "ok":
+            self.calls[call] = before
         return answer
 
     async def reaches(self, call: str, *stages: str) -> str:

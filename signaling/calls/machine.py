@@ -83,6 +83,8 @@ class Call(Struct, frozen=True, array_like=True):
     """The callee gets more calls than may ring there: it is not told now, and finds this one in its history."""
     caller_business: bool = False
     """The caller is a business."""
+    siblings: frozenset[str] = frozenset()
+    """Those of the two accounts that have further devices: these are told where the call is, so that they may take it over."""
 
     @property
     def hidden(self) -> bool:
@@ -101,6 +103,10 @@ class Call(Struct, frozen=True, array_like=True):
     def other(self, device: str) -> str | None:
         """The other device in the call, once there is one."""
         return self.callee_device if device == self.caller_device else self.caller_device
+
+    def device_of(self, account: str) -> str | None:
+        """The device at which an account is in the call, once there is one."""
+        return self.caller_device if account == self.caller else self.callee_device
 
 
 # --- events ----------------------------------------------------------------------------------------------------------------
@@ -146,6 +152,18 @@ class Moved(Struct, frozen=True):
 
 class Stopped(Struct, frozen=True):
     """Whoever runs the service ends the call."""
+
+
+class TakenOver(Struct, frozen=True):
+    """A device takes the call over from another device of its account."""
+
+    device: str
+    account: str
+    """Whose device it is."""
+    old: str
+    """The device that it believes to be in the call for the account."""
+    to: str
+    """The other side's device, for which it has sealed its offer."""
 
 
 class Failed(Struct, frozen=True):
@@ -198,6 +216,7 @@ Event = (
     | Busy
     | Connected
     | Moved
+    | TakenOver
     | Failed
     | HungUp
     | Left
@@ -232,6 +251,24 @@ class TellUp(Struct, frozen=True):
     device: str
 
 
+class TellTakenOver(Struct, frozen=True):
+    """Tell a party that the other side goes on at another device, with that one's offer."""
+
+    device: str
+
+
+class TellElsewhere(Struct, frozen=True):
+    """Tell an account's other devices at which of its devices the call is."""
+
+    account: str
+
+
+class TellElsewhereOver(Struct, frozen=True):
+    """Tell an account's other devices that there is nothing to take over any more."""
+
+    account: str
+
+
 class TellEnded(Struct, frozen=True):
     """Tell a device that the call is over for it."""
 
@@ -244,7 +281,7 @@ class Remember(Struct, frozen=True):
     """Write the ended call to the history of those who may know of it."""
 
 
-Effect = TellIncoming | TellRings | TellAnswered | TellUp | TellEnded | Remember
+Effect = TellIncoming | TellRings | TellAnswered | TellUp | TellTakenOver | TellElsewhere | TellElsewhereOver | TellEnded | Remember
 
 Step = tuple[Call, list[Effect]]
 
@@ -264,6 +301,7 @@ def invite(
     now: float,
     silenced: bool = False,
     caller_business: bool = False,
+    siblings: frozenset[str] = frozenset(),
 ) -> Step:
     """A new call. ``devices`` empty: the callee is not told, and the caller waits as for someone who is offline."""
     state = Call(
@@ -278,6 +316,7 @@ def invite(
         now + RING_TIMEOUT,
         silenced=silenced,
         caller_business=caller_business,
+        siblings=siblings,
     )
     return state, [TellIncoming(device) for device in devices if device in reached]
 
@@ -288,8 +327,8 @@ def collides(call: Call, *, caller: str, callee: str) -> bool:
 
 
 def advance(call: Call, event: Event, now: float) -> Step:
-    """The next state and what must be done. Raises ``Refused`` (``wrong_stage``, ``answered_elsewhere``, ``unknown_call``): then
-    nothing has changed.
+    """The next state and what must be done. Raises ``Refused`` (``wrong_stage``, ``answered_elsewhere``, ``unknown_call``,
+    ``unknown_device``): then nothing has changed.
     """
     if not call.live:
         if isinstance(event, (Moved, Left, Returned, Removed, Stopped, DeadlinePassed, Collided)):
@@ -315,6 +354,8 @@ def advance(call: Call, event: Event, now: float) -> Step:
                 if call.stage is not Stage.CONNECTED
                 else (replace(call, trail=_trail(call, What.MOVED, device, now, rung)), [])
             )
+        case TakenOver():
+            return _taken_over(call, event, now)
         case Failed(device):
             _must_talk(call, device)
             return _end(call, Reason.FAILED, now)
@@ -339,6 +380,28 @@ def advance(call: Call, event: Event, now: float) -> Step:
             if superseded_by is None:
                 return _taken(call, device, now, answered=False)
             return _end(call, Reason.ANSWERED_ELSEWHERE, now, superseded_by=superseded_by)
+
+
+def may_signal(call: Call, device: str, to: str) -> bool:
+    """Whether a sealed payload from one device goes to another: candidates, hold, mute, ICE restart, renegotiation.
+
+    The caller may trickle to every device that the call goes to, those devices to the caller; once the call is taken, the two in it to each
+    other. False: it goes nowhere, as for someone who is offline. Raises ``Refused`` (``unknown_call``, ``answered_elsewhere``,
+    ``unknown_device``).
+    """
+    if device == call.caller_device:
+        if call.hidden and call.stage is Stage.INVITING:
+            return False
+        allowed = to in call.devices if call.callee_device is None else to == call.callee_device
+    elif device in call.devices:
+        if call.callee_device not in (None, device):
+            raise Refused(ErrorCode.ANSWERED_ELSEWHERE)
+        allowed = to == call.caller_device
+    else:
+        raise Refused(ErrorCode.UNKNOWN_CALL)
+    if not allowed:
+        raise Refused(ErrorCode.UNKNOWN_DEVICE, devices=[] if call.callee_device is None else [call.callee_device])
+    return True
 
 
 def _must_ring(call: Call, device: str) -> None:
@@ -403,16 +466,53 @@ def _connected(call: Call, device: str, rung: Rung | None, now: float) -> Step:
     if device in call.up:
         return call, []
     call = replace(call, up=call.up | {device}, trail=_trail(call, What.MEDIA, device, now, rung))
-    if call.stage is Stage.CONNECTED or len(call.up) < 2:
+    if len(call.up) < 2:
         return call, []
     up = replace(
         call,
         stage=Stage.CONNECTED,
         seq=call.seq + 1,
-        connected_at=now,
+        connected_at=now if call.connected_at is None else call.connected_at,
         deadline=now + RETURN_TIMEOUT if call.away else None,
     )
-    return up, [TellUp(party) for party in sorted(call.up)]
+    effects: list[Effect] = [TellUp(party) for party in sorted(call.up)]
+    if call.stage is not Stage.CONNECTED:  # after a move they know already
+        effects += _elsewhere(up)
+    return up, effects
+
+
+def _elsewhere(call: Call) -> list[Effect]:
+    return [TellElsewhere(account) for account in (call.caller, call.callee) if account in call.siblings]
+
+
+def _taken_over(call: Call, event: TakenOver, now: float) -> Step:
+    """The new device takes the place of the old one at once: media there end, and both sides have to report media anew in the time that a
+    call has to connect. A side that was away keeps what it had left to return, if that is longer.
+    """
+    device, peer = event.device, call.callee_device if event.account == call.caller else call.caller_device
+    if call.stage is not Stage.CONNECTED or call.is_party(device) or peer is None:
+        raise Refused(ErrorCode.WRONG_STAGE)
+    if call.device_of(event.account) != event.old:
+        raise Refused(ErrorCode.ANSWERED_ELSEWHERE)
+    if event.to != peer:
+        raise Refused(ErrorCode.UNKNOWN_DEVICE, devices=[peer])
+    away = call.away - {event.old}
+    deadline = now + CONNECT_TIMEOUT
+    moved = replace(
+        call,
+        seq=call.seq + 1,
+        up=frozenset(),
+        away=away,
+        deadline=max(deadline, call.deadline or 0.0) if away else deadline,
+        siblings=call.siblings | {event.account},
+        trail=_trail(call, What.TAKEN, event.old, now),
+    )
+    if event.account == call.caller:
+        moved = replace(moved, caller_device=device)
+    else:
+        devices = call.devices if device in call.devices else (*call.devices, device)
+        moved = replace(moved, callee_device=device, devices=devices, reached=call.reached | {device})
+    return moved, [TellEnded(event.old, Reason.MOVED), TellTakenOver(peer), *_elsewhere(moved)]
 
 
 def _left(call: Call, device: str, now: float) -> Step:
@@ -433,7 +533,8 @@ def _returned(call: Call, device: str, now: float) -> Step:
     if not call.is_party(device):
         return call, []
     away = call.away - {device}
-    deadline = None if call.stage is Stage.CONNECTED and not away else call.deadline
+    # a call that has moved still has to connect, whoever is back
+    deadline = None if call.stage is Stage.CONNECTED and not away and len(call.up) == 2 else call.deadline
     reached = call.reached | {device} if device in call.devices else call.reached
     trail = _trail(call, What.BACK, device, now) if device in call.away else call.trail
     return replace(call, away=away, deadline=deadline, reached=reached, trail=trail), []
@@ -474,6 +575,8 @@ def _end(call: Call, reason: Reason, now: float, *, superseded_by: str | None = 
     effects: list[Effect] = [TellEnded(call.caller_device, reason, superseded_by)]
     # a callee's device that hears of a superseded call stops ringing; the surviving call reaches the account from its own side
     effects += [TellEnded(device, reason, superseded_by) for device in callee if device in call.reached or call.is_party(device)]
+    if call.connected_at is not None:
+        effects += [TellElsewhereOver(account) for account in (call.caller, call.callee) if account in call.siblings]
     if superseded_by is None:
         effects.append(Remember())
     return ended, effects

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import and_, select
+from sqlalchemy import and_, func, select
 
 from signaling.calls.policy import Relation
 from signaling.storage.sql import Database
@@ -23,6 +23,7 @@ _LIFETIME: Final = 60.0
 """Seconds for which a relation is remembered."""
 
 _callers: Final = accounts.alias("caller")
+_callers_devices: Final = devices.alias("caller_device")
 _DECODER: Final = msgspec.json.Decoder(DeviceCertificate)
 
 
@@ -41,6 +42,8 @@ class Facts(Struct, frozen=True):
     until: float
     caller_business: bool = False
     """The caller is a business: the callee sees that before taking the call (P30)."""
+    caller_devices: int = 1
+    """Devices of the caller."""
 
 
 class Relations:
@@ -106,6 +109,7 @@ class Relations:
                 _callers.c.business.label("caller_business"),
                 blocks.c.at.label("blocked_at"),
                 devices.c.certificate,
+                select(func.count()).where(_callers_devices.c.account == caller).scalar_subquery().label("caller_devices"),
             )
             .select_from(
                 accounts.join(_callers, _callers.c.id == caller)
@@ -132,7 +136,11 @@ class Relations:
             callee_is_service=row.service is not None,
         )
         return Facts(
-            relation, {certificate.device: certificate for certificate in found}, until, caller_business=row.caller_business
+            relation,
+            {certificate.device: certificate for certificate in found},
+            until,
+            caller_business=row.caller_business,
+            caller_devices=row.caller_devices,
         )
 
 

@@ -59,6 +59,7 @@ class RelayService:
     Args:
         redis: live state.
         party: which side of a live call a device is: 0 for the caller's, 1 for the callee's that took it, None for any other.
+        lives: whether a call is live at any device of the session's account.
         send: hands a message to a device's socket.
     """
 
@@ -68,10 +69,12 @@ class RelayService:
         redis: AnyRedis,
         limits: Limits,
         party: Callable[[Session, str], Awaitable[int | None]],
+        lives: Callable[[Session, str], Awaitable[bool]],
         send: Callable[[str, ServerMessage], bool],
     ) -> None:
         self._redis = redis
         self._party = party
+        self._lives = lives
         self._send = send
         self._limits = limits
         self.directory = RelayDirectory(redis, self._ending)
@@ -192,7 +195,8 @@ class RelayService:
     async def release_ended(self) -> None:
         """Release the pairs of calls that have ended. Raises ``RedisError``."""
         for name, pair in tuple(self._pairs.items()):
-            if not any([await self._party(session, pair.call) is not None for session in pair.devices.values()]):
+            # a call that moved to another device goes on, and keeps its pair
+            if not any([await self._lives(session, pair.call) for session in pair.devices.values()]):
                 self._pairs.pop(name, None)
                 await self.directory.release(pair.relay, name)
                 await self._redis.delete(_key(pair.call))

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from msgspec import UNSET, Raw
+from msgspec.structs import asdict
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -42,7 +43,7 @@ from signaling.calls.store import (
     encode_record,
 )
 from signaling.calls.trace import encode_trace, trace_of
-from signaling.calls.views import call_view, expires_in, history_lines, involves, peer_of, refusal
+from signaling.calls.views import call_view, elsewhere, expires_in, history_lines, involves, peer_of, refusal
 from signaling.cluster.bus import inbox
 from signaling.cluster.messages import BusMessage, PairChanged, Resync, Text, encode_bus
 from signaling.gateway.rate import TokenBuckets
@@ -67,16 +68,21 @@ from signaling.wire.messages import (
     CallBusy,
     CallConnected,
     CallDecline,
+    CallElsewhere,
+    CallElsewhereOver,
     CallEnded,
     CallFailed,
     CallHangup,
     CallIncoming,
     CallInvite,
+    CallIsElsewhere,
     CallMoved,
     CallRinging,
     CallRings,
     CallSignal,
     CallSignalled,
+    CallTakenOver,
+    CallTakeOver,
     CallUp,
     CallView,
     ClientMessage,
@@ -187,7 +193,8 @@ class _Unit:
     work: list[_Work]
     calls: dict[str, Call]
     changed: bool = False
-    ended: list[str] = field(default_factory=list)
+    cleared: list[str] = field(default_factory=list)
+    """Calls of which nothing that was sealed before is kept."""
     records: list[tuple[str, Record]] = field(default_factory=list)
     history: list[Line] = field(default_factory=list)
     over: list[Call] = field(default_factory=list)
@@ -211,6 +218,7 @@ class CallService:
         send: hands an encoded message to a device's socket; False when it has none here.
         online: whether a device has a socket here.
         resync: has a device that is here sent a new ``sync``.
+        tell_account: tells every device of an account, on whatever hub, but the one that is named; a hint.
         unreached: called with the devices that a ringing call does not reach, as they have no socket, and the seconds for which it rings.
         finished: called with each call that this hub ended, once that is stored.
         pseudonym: what stands for an account in traces; None: no traces are kept.
@@ -228,6 +236,7 @@ class CallService:
         send: Callable[[str, bytes], bool],
         online: Callable[[str], bool],
         resync: Callable[[str], object],
+        tell_account: Callable[[str, ServerMessage, str], object] = lambda _account, _message, _but: None,
         unreached: Callable[[Sequence[str], float], None] = lambda _devices, _ttl: None,
         finished: Callable[[Call], None] = lambda _call: None,
         pseudonym: Callable[[str], str] | None = None,
@@ -242,6 +251,7 @@ class CallService:
         self._send = send
         self._online = online
         self._resync = resync
+        self._tell_account = tell_account
         self._unreached = unreached
         self._finished = finished
         self._pseudonym = pseudonym
@@ -325,6 +335,13 @@ class CallService:
                 self._invite_now(session, message, facts, {}, reply, address)
             return
         known = self._by_call.get(call_id) or self._inviting.get(call_id)
+        if isinstance(message, CallTakeOver):
+            if known is None:
+                self._parked[call_id] = []
+                self._spawn(self._move_later(session, message, reply))
+            else:
+                self._put(_Work(known, lambda unit: self._move(unit, session, message), message.id, reply))
+            return
         if known is None or session.account not in known.accounts:
             reply(refusal(message.id, Refused(ErrorCode.UNKNOWN_CALL)))
             return
@@ -336,13 +353,16 @@ class CallService:
             return
         self._put(_Work(known, lambda unit: self._do(unit, session, message), message.id, reply))
 
-    async def attach(self, session: Session) -> list[CallView]:
-        """A device has a socket: its live calls, as they stand. Raises ``Refused`` or ``RedisError`` when Redis does not answer."""
+    async def attach(self, session: Session) -> tuple[list[CallView], list[CallElsewhere]]:
+        """A device has a socket: its live calls, as they stand, and those that its account has at other devices.
+
+        Raises ``Refused`` or ``RedisError`` when Redis does not answer.
+        """
         device = session.device
         keys = await self._store.pairs_of(session.account)
         keys += [pair.key for pair in self._pairs_with(device) if pair.key not in keys]
         if not keys:
-            return []
+            return [], []
         # what another hub has stored of a device that just came from there may not have been told to this one
         for key, (version, calls) in zip(keys, await self._store.load(keys), strict=True):
             held = self._pairs.get(key)
@@ -360,7 +380,9 @@ class CallService:
         now = self._clock()
         standing = [call for pair in pairs for call in pair.calls.values() if call.id in records]
         views = [view for call in standing if (view := call_view(call, device, records[call.id], now)) is not None]
-        return sorted(views, key=lambda view: view.call)
+        others_calls = [call for pair in pairs for call in pair.calls.values() if call.id not in records]
+        away = [one for call in others_calls if (one := elsewhere(call, session.account, now)) is not None]
+        return sorted(views, key=lambda view: view.call), sorted(away, key=lambda one: one.call)
 
     def leaving(self, session: Session) -> None:
         """A device lost its socket; whether it has one elsewhere will be said by ``detach`` or ``moved``."""
@@ -382,20 +404,30 @@ class CallService:
         self._event(device, machine.Removed(device), again=lambda: self.end_device(device))
 
     async def in_call_with(self, session: Session, account: str) -> bool:
-        """Whether a device is in, or is offered, a live call with an account. Raises ``RedisError`` when Redis does not answer."""
+        """Whether a device is in, is offered, or could take over a live call with an account.
+
+        Raises ``RedisError`` when Redis does not answer.
+        """
         pair = self._pairs.get(pair_key(session.account, account))
         calls = pair.calls if pair is not None else (await self._store.load([pair_key(session.account, account)]))[0][1]
-        return any(involves(call, session.device) for call in calls.values())
+        return any(involves(call, session.device) or call.stage is Stage.CONNECTED for call in calls.values())
 
     async def find(self, session: Session, call_id: str) -> Call | None:
         """A live call that a device is in or is offered, on whatever hub. Raises ``RedisError`` when Redis does not answer."""
+        found = await self._find(session.account, call_id)
+        return found if found is not None and involves(found, session.device) else None
+
+    async def lives(self, session: Session, call_id: str) -> bool:
+        """Whether a call is live at any device of the session's account. Raises ``RedisError`` when Redis does not answer."""
+        found = await self._find(session.account, call_id)
+        return found is not None and (found.caller == session.account or not found.hidden)
+
+    async def _find(self, account: str, call_id: str) -> Call | None:
         pair = self._by_call.get(call_id)
         if pair is not None:
-            found = pair.calls.get(call_id)
-        else:
-            keys = await self._store.pairs_of(session.account)
-            found = next((calls[call_id] for _, calls in await self._store.load(keys) if call_id in calls), None)
-        return found if found is not None and involves(found, session.device) else None
+            return pair.calls.get(call_id) if account in pair.accounts else None
+        keys = await self._store.pairs_of(account)
+        return next((calls[call_id] for _, calls in await self._store.load(keys) if call_id in calls), None)
 
     async def party(self, session: Session, call_id: str) -> int | None:
         """Which side of a live call a device is: 0 for the caller's device, 1 for the one that took the call, None for any other.
@@ -770,6 +802,11 @@ class CallService:
             now=now,
             silenced=may and not rings,
             caller_business=facts.caller_business,
+            siblings=frozenset(
+                account
+                for account, count in ((session.account, facts.caller_devices), (message.to, len(devices) if rings else 0))
+                if count > 1
+            ),
         )
         other = None
         if rings:
@@ -834,6 +871,46 @@ class CallService:
         now_call = unit.calls.get(call.id)
         return Stage.ENDED if now_call is None else now_call.stage
 
+    async def _move_later(self, session: Session, message: CallTakeOver, reply: Reply) -> None:
+        """A call that no device of this hub is in: it is looked up, and where its devices are."""
+        try:
+            keys = await self._store.pairs_of(session.account)
+            found = [key for key, (_, calls) in zip(keys, await self._store.load(keys), strict=True) if message.call in calls]
+            pairs = await self._load(found)
+            if pairs:
+                (pair,) = pairs
+                if not self._cluster.alone:
+                    pair.nodes |= await self._cluster.locate(
+                        [device for call in pair.calls.values() for device in _devices(call) if not self._online(device)]
+                    )
+                self._put(_Work(pair, lambda unit: self._move(unit, session, message), message.id, reply))
+            else:
+                reply(refusal(message.id, Refused(ErrorCode.UNKNOWN_CALL)))
+        except (RedisError, OSError, TimeoutError) as error:
+            log.error("calls: Redis does not answer (%s)", type(error).__name__)
+            reply(refusal(message.id, Refused(ErrorCode.UNAVAILABLE, retry_after=1.0)))
+        finally:
+            for waiting in self._parked.pop(message.call, ()):
+                waiting()
+
+    def _move(self, unit: _Unit, session: Session, message: CallTakeOver) -> Stage:
+        call = unit.calls.get(message.call)
+        # somebody who was blocked is not to be seen by this way either
+        if call is None or session.account not in unit.pair.accounts or (session.account == call.callee and call.hidden):
+            raise Refused(ErrorCode.UNKNOWN_CALL)
+        mine = [self._by_call[i].calls[i] for i in self._by_device.get(session.device, ())]
+        if sum(other.is_party(session.device) for other in mine if other.id != call.id) >= MAX_CALLS:
+            raise Refused(ErrorCode.TOO_MANY_CALLS)
+        event = machine.TakenOver(session.device, session.account, message.device, message.to)
+        step = machine.advance(call, event, self._clock())  # may refuse: before anything is kept
+        unit.records = [(kept, record) for kept, record in unit.records if kept != call.id]
+        unit.records.append((call.id, CertificateRecord(session.certificate)))
+        unit.records.append((call.id, SealedRecord(session.device, message.to, message.payload)))
+        unit.cleared.append(call.id)
+        unit.pair.signals = {key: count for key, count in unit.pair.signals.items() if key[0] != call.id}
+        self._take(unit, call, step, certificate=session.certificate, answer=message.payload)
+        return step[0].stage
+
     def _signal_now(self, pair: _Pair, device: str, message: CallSignal, reply: Reply) -> None:
         """Pass a sealed payload on without waiting for anything; it is kept for ``sync`` with the next write."""
         try:
@@ -871,20 +948,9 @@ class CallService:
     def _may_signal(self, calls: dict[str, Call], device: str, message: CallSignal) -> Call | None:
         """The call; None when the payload goes nowhere, as for someone who is offline. Raises ``Refused``."""
         call = calls.get(message.call)
-        if call is None or not (device == call.caller_device or device in call.devices):
+        if call is None:
             raise Refused(ErrorCode.UNKNOWN_CALL)
-        # the caller may trickle to every device that the call goes to, those devices to the caller
-        if device == call.caller_device:
-            if call.hidden and call.stage is Stage.INVITING:
-                return None
-            allowed = message.to in call.devices if call.callee_device is None else message.to == call.callee_device
-        else:
-            allowed = message.to == call.caller_device and call.callee_device in (None, device)
-        if not allowed:
-            if device != call.caller_device and call.callee_device not in (None, device):
-                raise Refused(ErrorCode.ANSWERED_ELSEWHERE)
-            raise Refused(ErrorCode.UNKNOWN_DEVICE, devices=[] if call.callee_device is None else [call.callee_device])
-        return call
+        return call if machine.may_signal(call, device, message.to) else None
 
     # --- state and effects ---------------------------------------------------------------------------------------------------------------------
 
@@ -910,7 +976,7 @@ class CallService:
             unit.calls[call.id] = call
         else:
             del unit.calls[call.id]
-            unit.ended.append(call.id)
+            unit.cleared.append(call.id)
         if effects:
             self._emit(unit, call, effects, certificate=certificate, payloads=payloads, answer=answer)
 
@@ -940,9 +1006,21 @@ class CallService:
             elif kind is machine.TellAnswered:
                 peer = peer_of(call, call.caller_device, certificate)
                 tell.append((call.caller_device, CallAnswered(call.id, call.seq, peer, answer)))
+            elif kind is machine.TellTakenOver:
+                assert isinstance(effect, machine.TellTakenOver)  # noqa: S101
+                tell.append((effect.device, CallTakenOver(call.id, call.seq, peer_of(call, effect.device, certificate), answer)))
             elif kind is machine.Remember:
                 unit.history += history_lines(call)
                 unit.over.append(call)
+            elif kind is machine.TellElsewhere:
+                assert isinstance(effect, machine.TellElsewhere)  # noqa: S101
+                view = elsewhere(call, effect.account, self._clock())
+                if view is not None:
+                    tell.append((self._siblings(effect.account, view.device), CallIsElsewhere(**asdict(view))))
+            elif kind is machine.TellElsewhereOver:
+                assert isinstance(effect, machine.TellElsewhereOver)  # noqa: S101
+                device = call.device_of(effect.account) or ""
+                tell.append((self._siblings(effect.account, device), CallElsewhereOver(call.id, call.seq)))
             else:
                 assert isinstance(effect, machine.TellIncoming)  # noqa: S101
                 if payloads is None:
@@ -953,6 +1031,9 @@ class CallService:
                 left = expires_in(call, self._clock())
                 incoming = CallIncoming(call.id, call.seq, peer, payloads[effect.device], left, effect.accepted)
                 tell.append((effect.device, incoming))
+
+    def _siblings(self, account: str, device: str) -> Reply:
+        return lambda message: self._tell_account(account, message, device)
 
     def _offer_later(self, key: str, call: Call, effect: machine.TellIncoming) -> Reply:
         device = effect.device
@@ -1073,7 +1154,7 @@ class CallService:
         state = encode_state(unit.version, calls.values())
         change = Change(
             pair.key, binary(pair.version), binary(state), bool(calls), bool(pair.calls), pair.accounts,
-            "+inf" if deadline is None else repr(deadline), unit.ended, records, [binary(encode_line(line)) for line in unit.history],
+            "+inf" if deadline is None else repr(deadline), unit.cleared, records, [binary(encode_line(line)) for line in unit.history],
         )  # fmt: skip
         if pair.nodes:
             change.outbox = self._outbox(unit, state)
@@ -1201,7 +1282,7 @@ class CallService:
                 self._unindex(call)
                 if pair.signals:
                     pair.signals = {key: count for key, count in pair.signals.items() if key[0] != call_id}
-            elif now.callee_device is not None and call.callee_device is None:
+            elif _devices(now) != _devices(call):
                 self._unindex(call)
                 self._index(pair, now)
         for call_id, call in calls.items():

@@ -84,10 +84,10 @@ class Change(Struct, array_like=True):
     accounts: tuple[str, str]
     deadline: str
     """Seconds since 1970, or ``+inf``: as text, for Lua would round it."""
-    ended: list[str]
-    """Calls whose sealed payloads go."""
+    cleared: list[str]
+    """Calls whose sealed payloads go: they have ended, or a new connection begins."""
     records: list[str | Raw]
-    """Call and what was sealed in it, in turns."""
+    """Call and what was sealed in it, in turns; after that was cleared."""
     history: list[Raw]
     outbox: list[tuple[str, Raw]] = []
     """Inbox of a hub, and the message for it."""
@@ -115,7 +115,7 @@ _COMMIT: Final = f"""
 {LIMITS}
 local prefix, indexed, out, now = ARGV[1], ARGV[2] == '1', {{}}, nil
 for n, change in ipairs(cmsgpack.unpack(ARGV[3])) do
-  local id, expected, state, live, was, accounts, deadline, ended, records, lines, outbox, traces, charges = unpack(change)
+  local id, expected, state, live, was, accounts, deadline, cleared, records, lines, outbox, traces, charges = unpack(change)
   local key = prefix .. 'pair:' .. id
   if redis.call('GETRANGE', key, 0, 15) ~= expected then
     out[n] = redis.call('GET', key) or '-'
@@ -141,11 +141,11 @@ for n, change in ipairs(cmsgpack.unpack(ARGV[3])) do
         redis.call('SREM', prefix .. 'calls_of:' .. accounts[2], id)
       end
     end
+    for _, call in ipairs(cleared) do redis.call('UNLINK', prefix .. 'sealed:' .. call) end
     for i = 1, #records, 2 do
       redis.call('RPUSH', prefix .. 'sealed:' .. records[i], records[i + 1])
       redis.call('EXPIRE', prefix .. 'sealed:' .. records[i], {_LIFETIME})
     end
-    for _, call in ipairs(ended) do redis.call('UNLINK', prefix .. 'sealed:' .. call) end
     for _, line in ipairs(lines) do redis.call('RPUSH', prefix .. 'call_history', line) end
     for i = 1, #traces, 4 do
       local call = traces[i]

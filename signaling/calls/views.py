@@ -9,7 +9,7 @@ from signaling.calls.machine import Call
 from signaling.calls.store import CertificateRecord, Record
 from signaling.wire.certificate import DeviceCertificate
 from signaling.wire.errors import Refused
-from signaling.wire.messages import CallView, Error, Peer, SealedFrom
+from signaling.wire.messages import CallElsewhere, CallView, Error, Peer, SealedFrom, Stage
 
 
 def peer_of(call: Call, device: str, certificate: DeviceCertificate | None) -> Peer:
@@ -46,10 +46,11 @@ def call_view(call: Call, device: str, records: Sequence[Record], now: float) ->
         return None
     other = call.other(device)
     certificate = next((r.certificate for r in records if isinstance(r, CertificateRecord) and r.certificate.device == other), None)
+    # once the call is taken, what a device sealed that is not in it, or not any more, is of no use
     payloads = [
         SealedFrom(record.sender, record.payload)
         for record in records
-        if not isinstance(record, CertificateRecord) and record.receiver == device
+        if not isinstance(record, CertificateRecord) and record.receiver == device and other in (None, record.sender)
     ]
     return CallView(
         call=call.id,
@@ -59,6 +60,21 @@ def call_view(call: Call, device: str, records: Sequence[Record], now: float) ->
         peer=peer_of(call, device, certificate),
         expires_in=expires_in(call, now),
         payloads=payloads,
+    )
+
+
+def elsewhere(call: Call, account: str, now: float) -> CallElsewhere | None:
+    """A call as the account's devices that are not in it may see it; None when there is nothing to take over."""
+    device = call.device_of(account)
+    if call.stage is not Stage.CONNECTED or device is None or call.connected_at is None:
+        return None
+    return CallElsewhere(
+        call=call.id,
+        seq=call.seq,
+        device=device,
+        outgoing=account == call.caller,
+        peer=peer_of(call, device, None),
+        connected_for=max(0.0, now - call.connected_at),
     )
 
 

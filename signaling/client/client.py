@@ -43,16 +43,21 @@ from signaling.wire.messages import (
     CallBusy,
     CallConnected,
     CallDecline,
+    CallElsewhere,
+    CallElsewhereOver,
     CallEnded,
     CallFailed,
     CallHangup,
     CallIncoming,
     CallInvite,
+    CallIsElsewhere,
     CallRelayEnding,
     CallRinging,
     CallRings,
     CallSignal,
     CallSignalled,
+    CallTakenOver,
+    CallTakeOver,
     CallUp,
     ContactsChanged,
     DevicesChanged,
@@ -139,6 +144,10 @@ class Call:
         self._media: AudioMedia | None = None
         self._route: MediaRoute | None = None
         self._peer_moves = self._peer_hidden = False
+        self._sound: tuple[MediaStreamTrack, Callable[[AudioFrame], None]] | None = None
+        self._moving = False
+        self._leads = outgoing
+        self._former: set[str] = set()
         self._offer: str | None = None
         self._early: list[Mapping[str, Any]] = []
         self._news = asyncio.Condition()
@@ -223,6 +232,8 @@ class Client:
         self.notices: list[SecurityNotice] = []
         self.incoming: asyncio.Queue[Call] = asyncio.Queue()
         """Calls that ring here."""
+        self.elsewhere: dict[str, CallElsewhere] = {}
+        """Connected calls of the account at its other devices, by id: ``take_over`` continues one here."""
         self.matches: dict[str, str] = {}
         """Accounts of contacts, by discovery token, as the hub told."""
         self.presences: dict[str, Presence] = {}
@@ -601,6 +612,33 @@ class Client:
             raise
         return call
 
+    async def take_over(
+        self, call_id: str, *, track: "MediaStreamTrack", heard: "Callable[[AudioFrame], None]" = lambda _: None
+    ) -> Call:
+        """Continue a call of ``elsewhere`` on this device. Raises ``ClientError``, and ``PermissionError`` as ``call`` does."""
+        there = self.elsewhere.get(call_id)
+        if there is None or self._calls:
+            raise ClientError(ErrorCode.UNKNOWN_CALL if there is None else ErrorCode.TOO_MANY_CALLS)
+        profile = self._profile()
+        call = Call(self, call_id, outgoing=there.outgoing, account=there.peer.account)
+        call.devices = await self.devices_of(call.account)
+        call.peer = call.devices.get("" if there.peer.device is UNSET else there.peer.device)
+        if call.peer is None:
+            raise ClientError(ErrorCode.UNKNOWN_DEVICE)
+        call.stage, call._moving, call._leads = Stage.CONNECTING, True, True
+        call._media = await self._make_media(call, track, heard)
+        self._calls[call.id] = call
+        self._security.resume(call.id, call.peer.device, _now())
+        try:
+            body = self._described(await call._media.offer())
+            payload = self._security.seal(call.id, profile.device, profile.keys, call.peer, "take_over", body)
+            await self._request(CallTakeOver, call=call.id, device=there.device, to=call.peer.device, payload=payload)
+        except BaseException:
+            await self._ended(call, Reason.FAILED)
+            raise
+        self.elsewhere.pop(call_id, None)
+        return call
+
     async def _invite(self, call: Call, offer: str) -> None:
         profile = self._profile()
         payloads = {
@@ -654,6 +692,8 @@ class Client:
             if call.stage is Stage.CONNECTING:
                 call._spawn(self._leave(call, CallFailed, Reason.FAILED))
 
+        call._sound = track, heard
+
         def changed(state: str) -> None:
             if state == "connected":
                 call._spawn(self._quietly(CallConnected, call))
@@ -672,7 +712,7 @@ class Client:
         media = AudioMedia(ways, track, heard=heard, changed=changed, lost=lost, hidden=self.always_relay)
         call._route = MediaRoute(
             media,
-            leader=call.outgoing,
+            leader=call._leads,
             relay=ways.relay,
             say=lambda kind, body: self._signal(call, kind, body),
             leg=leg,
@@ -683,6 +723,9 @@ class Client:
     def _described(self, sdp: str) -> dict[str, object]:
         """An offer or answer, and what the other side must know of this one (docs/security.md)."""
         return {"sdp": sdp, "moves": True, "hidden": self.always_relay}
+
+    def _understand(self, call: Call, body: Mapping[str, Any]) -> None:
+        call._peer_moves, call._peer_hidden = body.get("moves") is True, body.get("hidden") is True
 
     def _settled(self, call: Call) -> None:
         """Offer and answer are exchanged."""
@@ -758,6 +801,12 @@ class Client:
             case CallRelayEnding():
                 if (call := self._calls.get(message.call)) and call._route is not None:
                     call._route.relay_ending()
+            case CallTakenOver():
+                await self._moved(message.call, message.peer, message.payload)
+            case CallIsElsewhere() if message.device != self._profile().device:
+                self.elsewhere[message.call] = message
+            case CallElsewhereOver():
+                self.elsewhere.pop(message.call, None)
             case CallUp():
                 if call := self._calls.get(message.call):
                     await call._become(Stage.CONNECTED)
@@ -804,7 +853,7 @@ class Client:
             return
         call = Call(self, call_id, outgoing=False, account=peer.account)
         call.peer, call._offer, call.identity_changed = certificate, content.body["sdp"], verdict is Verdict.CHANGED
-        call._peer_moves, call._peer_hidden = content.body.get("moves") is True, content.body.get("hidden") is True
+        self._understand(call, content.body)
         call.phone = None if peer.phone is UNSET else peer.phone
         call.business = peer.business
         call.stage = Stage.RINGING
@@ -827,7 +876,7 @@ class Client:
             await self._leave(call, CallFailed, Reason.FAILED)
             return
         call.peer = certificate
-        call._peer_moves, call._peer_hidden = content.body.get("moves") is True, content.body.get("hidden") is True
+        self._understand(call, content.body)
         await call._become(Stage.CONNECTING)
         try:
             await call._media.accept(content.body["sdp"])
@@ -841,6 +890,8 @@ class Client:
         if call is None:
             return
         sender = call.peer or call.devices.get(device)
+        if device in call._former:
+            return  # it was on its way when the call moved
         if sender is None or sender.device != device:
             self._notify(SecurityNotice(Notice.WRONG_SENDER, call.account, device, call_id))
             return
@@ -854,6 +905,17 @@ class Client:
                 call._early = (call._early + candidates)[:100]
             else:
                 await call._media.add(candidates, _number(body, "epoch"))
+        elif content.kind == "answer" and call._moving and call._media is not None and isinstance(body.get("sdp"), str):
+            call._moving = False
+            self._understand(call, body)
+            try:
+                await call._media.accept(body["sdp"])
+            except ValueError:
+                await self._leave(call, CallFailed, Reason.FAILED)
+                return
+            self._settled(call)
+        elif content.kind == "take_over" and isinstance(body.get("sdp"), str):
+            await self._follow(call, sender, body)
         elif content.kind == "state":
             call.peer_muted, call.peer_held = body.get("muted") is True, body.get("held") is True
             async with call._news:
@@ -863,11 +925,51 @@ class Client:
             via = Via.RELAY if body.get("via") == "relay" else Via.DIRECT
             await call._route.heard(content.kind, _number(body, "epoch"), sdp=sdp if isinstance(sdp, str) else None, via=via)
 
+    async def _moved(self, call_id: str, peer: Peer, payload: str, *, again: bool = False) -> None:
+        """The other side goes on at another of its devices, if that one is of the same identity and signed its offer for this call."""
+        call, profile, certificate = self._calls.get(call_id), self._profile(), peer.certificate
+        if call is None or call._media is None:
+            return
+        if not isinstance(certificate, DeviceCertificate) or (certificate.account, certificate.device) != (
+            call.account,
+            peer.device,
+        ):
+            self._notify(SecurityNotice(Notice.CERTIFICATE_INVALID, call.account, None, call_id))
+            return
+        if self._security.judge(call.account, [certificate], call_id) is not Verdict.TRUSTED:
+            return
+        content = self._security.open(call_id, certificate, profile.device, profile.keys, payload, again=again)
+        if content is not None and content.kind == "take_over" and isinstance(content.body.get("sdp"), str):
+            await self._follow(call, certificate, content.body)
+
+    async def _follow(self, call: Call, peer: DeviceCertificate, body: dict[str, Any]) -> None:
+        """A new connection, with the device that made this offer."""
+        if call._media is None or call._sound is None:
+            return
+        if call._route is not None:
+            call._route.close()
+        await call._media.close(keep_track=True)
+        if call.peer is not None:
+            call._former.add(call.peer.device)
+        call._former.discard(peer.device)
+        call.peer, call.devices[peer.device], call._moving, call._leads = peer, peer, False, False
+        self._understand(call, body)
+        call.peer_muted = call.peer_held = False
+        call._media = await self._make_media(call, *call._sound)
+        try:
+            await self._signal(call, "answer", self._described(await call._media.answer(body["sdp"])))
+        except ValueError:
+            await self._leave(call, CallFailed, Reason.FAILED)
+            return
+        self._settled(call)
+
     async def _sync(self, sync: Sync) -> None:
         views = {view.call: view for view in sync.calls}
+        self.elsewhere = {view.call: view for view in sync.elsewhere}
         for call in list(self._calls.values()):
-            if call.id not in views and call.stage is not Stage.INVITING:
-                await self._ended(call, await self._how_it_ended(call))
+            if call.id not in views and call.stage is not Stage.INVITING and not call._moving:
+                moved = call.id in self.elsewhere
+                await self._ended(call, Reason.MOVED if moved else await self._how_it_ended(call))
         for view in views.values():
             mine = self._calls.get(view.call)
             rings = view.stage in (Stage.INVITING, Stage.RINGING)
@@ -883,6 +985,8 @@ class Client:
             for sealed in view.payloads:
                 if mine.outgoing and mine.peer is None and view.peer.device == sealed.device:
                     await self._answered(view.call, view.peer, sealed.payload, again=True)
+                elif mine.peer is not None and mine.peer.device != sealed.device == view.peer.device:
+                    await self._moved(view.call, view.peer, sealed.payload, again=True)
                 elif mine.peer is not None:
                     await self._signalled(view.call, sealed.device, sealed.payload, again=True)
             if mine.id in self._calls:

@@ -194,11 +194,12 @@ class AudioMedia:
         ours = await self._path.begin(epoch, self._connection(controlling=True, leg=True))
         await self._path.go(epoch, await ask(ours.ufrag, ours.pwd), all_known=True)
 
-    async def close(self) -> None:
-        """End it."""
+    async def close(self, *, keep_track: bool = False) -> None:
+        """End it. ``keep_track``: what is sent goes on, in another connection."""
         for task in self._tasks:
             task.cancel()
-        self._track.stop()
+        if not keep_track:
+            self._track.stop()
         await self._pc.close()
         await self._path.close()
 

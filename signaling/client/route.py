@@ -46,7 +46,7 @@ class Route:
     """Runs one call's ladder.
 
     Args:
-        leader: this side called.
+        leader: this side made the offer: it called, or took the call over.
         relay: the server has a relay.
         say: tells the other side, sealed: a kind and a body.
         leg: asks the hub for this device's leg.

@@ -142,6 +142,10 @@ class Security:
         seen[content.n] = digest
         return content
 
+    def resume(self, call: str, to: str, first: int) -> None:
+        """Take up a call that this device may have been in before: ``first`` is a number that it cannot have used for ``to`` then."""
+        self._next[call, to] = max(first, self._next.get((call, to), 0))
+
     def end_call(self, call: str) -> None:
         """Forget the numbers of a call that is over."""
         self._seen = {key: value for key, value in self._seen.items() if key[0] != call}

@@ -16,10 +16,11 @@ class Text(Struct, frozen=True, array_like=True, tag="t"):
 
 
 class AccountText(Struct, frozen=True, array_like=True, tag="a"):
-    """Hand an encoded message to every device of an account."""
+    """Hand an encoded message to every device of an account, except one."""
 
     account: str
     text: bytes
+    but: str = ""
 
 
 class Replaced(Struct, frozen=True, array_like=True, tag="r"):

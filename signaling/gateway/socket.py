@@ -30,6 +30,7 @@ from signaling.wire.messages import (
     HELLO_TIMEOUT,
     MAX_FRAME,
     SUBPROTOCOL,
+    CallElsewhere,
     CallView,
     ClientMessage,
     CloseCode,
@@ -68,8 +69,8 @@ class Calls(Protocol):
     def submit(self, session: Session, message: ClientMessage, reply: Callable[[ServerMessage], object], address: str) -> None:
         """Do one request from an address, for limits; ``reply`` is called exactly once, in order. Raises ``Refused``."""
 
-    async def attach(self, session: Session) -> list[CallView]:
-        """The device has a socket: its live calls."""
+    async def attach(self, session: Session) -> tuple[list[CallView], list[CallElsewhere]]:
+        """The device has a socket: its live calls, and those that its account has at other devices."""
 
     def leaving(self, session: Session) -> None:
         """The device has lost its socket; ``moved`` or ``detach`` follows."""
@@ -163,10 +164,11 @@ class SocketGateway:
         connection = self._connections.get(device)
         return connection is not None and connection.send_text(text)
 
-    def send_to_account(self, account: str, text: bytes) -> None:
-        """Send an encoded message to every device of an account that is connected here."""
+    def send_to_account(self, account: str, text: bytes, but: str = "") -> None:
+        """Send an encoded message to every device of an account that is connected here, except one."""
         for device in self._accounts.get(account, ()):
-            self.send_text(device, text)
+            if device != but:
+                self.send_text(device, text)
 
     def online(self, device: str) -> bool:
         """Whether a device has a socket here."""
@@ -422,12 +424,13 @@ class SocketGateway:
 
     async def _sync(self, session: Session) -> Sync:
         wanted = await self._contacts_wanted(session.account)
-        calls = await self._calls.attach(session)
+        calls, elsewhere = await self._calls.attach(session)
         return Sync(
             account=session.account,
             device=session.device,
             calls=calls,
             contacts_wanted=wanted,
+            elsewhere=elsewhere,
             policy_wanted=not session.acknowledged,
         )
 

@@ -93,6 +93,8 @@ class Reason(StrEnum):
     FAILED = "failed"
     LOST = "lost"
     UNAVAILABLE = "unavailable"
+    MOVED = "moved"
+    """For one device only: the call goes on at another device of the account, and its end has another reason."""
 
 
 class Rung(StrEnum):
@@ -182,6 +184,21 @@ class CallMoved(Request, frozen=True, tag="call.moved"):
     rung: Rung
 
 
+class CallTakeOver(Request, frozen=True, tag="call.take_over"):
+    """Take a connected call over from another device of the account: ``payload`` is an offer, sealed for the other side's device.
+
+    The first one wins: ``answered_elsewhere`` when ``device`` is not in the call any more, ``unknown_device`` when ``to`` is not (the other
+    side moved too; ``devices`` names its device of now).
+    """
+
+    call: CallId
+    device: DeviceId
+    """The own account's device that is in the call."""
+    to: DeviceId
+    """The other side's device, for which ``payload`` is sealed."""
+    payload: Sealed
+
+
 class CallFailed(Request, frozen=True, tag="call.failed"):
     """Every way for media was tried without success: the call ends as ``failed``."""
 
@@ -218,6 +235,7 @@ ClientMessage = (
     | CallBusy
     | CallConnected
     | CallMoved
+    | CallTakeOver
     | CallFailed
     | CallHangup
     | CallSignal
@@ -288,6 +306,21 @@ class CallView(Struct, frozen=True, omit_defaults=True):
     """What was sealed for this device and may be needed to catch up, in the order it was sent: offer or answer, candidates."""
 
 
+class CallElsewhere(Struct, frozen=True, omit_defaults=True):
+    """One connected call of the account at another of its devices: ``call.take_over`` takes it over."""
+
+    call: CallId
+    seq: int
+    device: DeviceId
+    """The own account's device that is in the call."""
+    outgoing: bool
+    """Whether the own account placed it."""
+    peer: Peer
+    """The other side and its device."""
+    connected_for: float
+    """Seconds since the call was connected."""
+
+
 class ContactMatch(Struct, frozen=True):
     """An entry of the user's address book that is an account."""
 
@@ -303,6 +336,8 @@ class Sync(Message, frozen=True, tag="sync"):
     calls: list[CallView]
     contacts_wanted: bool
     """True when the user gave the consent but the live store holds no address book (it has no backup, P07): upload again."""
+    elsewhere: list[CallElsewhere] = field(default_factory=list)
+    """Connected calls of the account at its other devices."""
     policy_wanted: bool = False
     """True when the policy in force was not acknowledged yet (P04): until then no call is placed or taken; those in progress go on."""
 
@@ -336,6 +371,28 @@ class CallAnswered(Message, frozen=True, tag="call.answered"):
 
 class CallUp(Message, frozen=True, tag="call.up"):
     """To both: media flows at both ends; the call is ``connected``."""
+
+    call: CallId
+    seq: int
+
+
+class CallTakenOver(Message, frozen=True, tag="call.taken_over"):
+    """The other side goes on at ``peer.device``: ``payload`` is that one's offer, sealed for this device. The answer goes to it by
+    ``call.signal``; then both report ``call.connected`` again.
+    """
+
+    call: CallId
+    seq: int
+    peer: Peer
+    payload: Sealed
+
+
+class CallIsElsewhere(CallElsewhere, frozen=True, tag_field="type", tag="call.elsewhere", omit_defaults=True):
+    """A call of the account is connected at another of its devices, or has moved to yet another."""
+
+
+class CallElsewhereOver(Message, frozen=True, tag="call.elsewhere_over"):
+    """That call is over."""
 
     call: CallId
     seq: int
@@ -416,6 +473,9 @@ ServerMessage = (
     | CallRings
     | CallAnswered
     | CallUp
+    | CallTakenOver
+    | CallIsElsewhere
+    | CallElsewhereOver
     | CallEnded
     | CallSignalled
     | CallRelayEnding

@@ -43,6 +43,19 @@ class Person:
         await page.click("link", "Contacts", exact=True)
         await page.find("heading", "On KloudTalk")
 
+    async def link(self, page: Page) -> None:
+        """Another browser becomes a device of the account."""
+        await self.page.click("link", "Settings", exact=True)
+        await self.page.click("link", "Add a device")
+        code: str = await self.page.until("document.querySelector('[data-testid=link-code]')?.innerText || null", "a code")
+        await page.click("link", "Add this device to my account")
+        await page.fill("Code", code)
+        await page.fill("Device name", "Laptop")
+        await page.click("button", "Link this device")
+        await self.page.click("button", "Approve")
+        await page.sees("Connected")
+        await self.page.click("link", "Contacts", exact=True)
+
     async def safety_number(self) -> str:
         """Open the safety number of the call, and read it."""
         await self.page.click("button", "Safety number")

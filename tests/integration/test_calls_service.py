@@ -71,6 +71,7 @@ class World:
         self.blocked: set[tuple[str, str]] = set()
         self.inbox: dict[str, list] = {s.device: [] for s in (A1, B1, B2)}
         self.resynced: list[str] = []
+        self.accounts_told: list[tuple[str, object, str]] = []
         self.service = self.make()
 
     def make(self) -> CallService:
@@ -80,7 +81,7 @@ class World:
         return CallService(
             store=store, relations=self.relations, history=self.history, cluster=Alone(self.clock), send=self.send,
             limits=Limits(self.redis, b"pepper", self.limits_scale),
-            online=lambda device: device in self.online_devices, resync=self.resynced.append,
+            online=lambda device: device in self.online_devices, resync=self.resynced.append, tell_account=self.tell_account,
         )  # fmt: skip
 
     async def are_contacts(self, questions):
@@ -98,6 +99,9 @@ class World:
     def send(self, device, text):
         self.inbox[device].append(decode_server(text))
         return device in self.online_devices
+
+    def tell_account(self, account, message, but):
+        self.accounts_told.append((account, message, but))
 
     async def ask(self, who: Session, message):
         answer = asyncio.get_running_loop().create_future()
@@ -198,9 +202,9 @@ async def test_calls_that_may_not_be_have_their_error(world, change, to, code):
 async def test_who_is_not_wanted_waits_as_for_someone_offline_and_the_callee_never_knows(world, change, clock):
     change(world)
     assert await world.invite() == m.Ok(re=next(ids) - 1, stage=m.Stage.INVITING)
-    view = (await world.service.attach(A1))[0]
+    (view,), _ = await world.service.attach(A1)
     assert view.stage is m.Stage.INVITING
-    assert await world.service.attach(B1) == []
+    assert await world.service.attach(B1) == ([], [])
     assert (await world.ask(A1, m.CallSignal(1, name("c"), B1.device, SEALED))).stage is m.Stage.INVITING
     clock.advance(45)
     world.service.tick()
@@ -246,11 +250,11 @@ async def test_an_offline_device_gets_the_call_when_it_connects_in_time_and_neve
     await world.invite()
     world.inbox[B1.device].clear()
     world.online_devices |= {B1.device, B2.device}
-    (view,) = await world.service.attach(B1)
+    (view,), _ = await world.service.attach(B1)
     assert (view.outgoing, view.payloads) == (False, [m.SealedFrom(A1.device, SEALED)])
     assert view.expires_in == 45
     clock.advance(45)
-    assert await world.service.attach(B2) == []  # past its time, even before the timer has run
+    assert await world.service.attach(B2) == ([], [])  # past its time, even before the timer has run
 
 
 async def test_deadlines_end_calls_and_both_sides_are_told_the_same(world, clock):
@@ -298,7 +302,7 @@ async def test_a_hub_that_starts_takes_up_the_calls_and_ends_those_whose_parties
     world.service = world.make()
     await world.service.start()
     world.online_devices = {A1.device}
-    (view,) = await world.service.attach(A1)
+    (view,), _ = await world.service.attach(A1)
     assert (view.stage, view.outgoing, view.peer.certificate) == (m.Stage.CONNECTED, True, B1.certificate)
     assert [p.payload for p in view.payloads] == ["x" * 128]
     clock.advance(61)
@@ -306,6 +310,70 @@ async def test_a_hub_that_starts_takes_up_the_calls_and_ends_those_whose_parties
     world.service.tick()
     await world.ask(A1, m.CallHangup(1, name("c")))
     assert world.took(A1)[-1].reason is m.Reason.LOST
+
+
+async def test_a_call_moves_to_another_device_and_sync_says_the_same(world, clock):
+    await world.invite()
+    await world.ask(B1, m.CallAccept(1, name("c"), "x" * 128))
+    await world.ask(A1, m.CallSignal(2, name("c"), B1.device, "o" * 128))
+    for who in (A1, B1):
+        await world.ask(who, m.CallConnected(3, name("c")))
+    ((account, told, but),) = world.accounts_told
+    assert (account, but, told.device, told.peer.device) == (B1.account, B1.device, B1.device, A1.device)
+    clock.advance(30)
+    views, (other,) = await world.service.attach(B2)
+    assert (views, other.device, other.connected_for) == ([], B1.device, 30)
+    for who in (A1, B1, B2):
+        world.took(who)
+    moved = await world.ask(B2, m.CallTakeOver(4, name("c"), B1.device, A1.device, "m" * 128))
+    assert moved.stage is m.Stage.CONNECTED
+    (ended,), (event,) = world.took(B1), world.took(A1)
+    assert (ended.reason, event.payload, event.peer.device) == (m.Reason.MOVED, "m" * 128, B2.device)
+    assert (ended.seq, event.peer.certificate) == (event.seq, B2.certificate)
+    # nothing that was sealed for the old connection is kept
+    (view,), elsewhere = await world.service.attach(A1)
+    assert ([p.payload for p in view.payloads], view.peer.certificate, elsewhere) == (["m" * 128], B2.certificate, [])
+    assert (await world.ask(A1, m.CallSignal(5, name("c"), B2.device, "n" * 128))).stage is m.Stage.CONNECTED
+    (view,), _ = await world.service.attach(B2)
+    assert [p.payload for p in view.payloads] == ["n" * 128]
+    views, (other,) = await world.service.attach(B1)
+    assert (views, other.device) == ([], B2.device)
+    for who in (A1, B2):
+        await world.ask(who, m.CallConnected(6, name("c")))
+    assert kinds(world.took(A1)) == ["CallUp"]
+    await world.ask(B2, m.CallHangup(7, name("c")))
+    assert kinds(world.took(B1)) == []  # it heard its end already
+    assert world.accounts_told[-1][1] == m.CallElsewhereOver(name("c"), world.took(A1)[-1].seq)
+    (line,) = (await world.history.page(B1.account, before=None, limit=10)).calls
+    assert line.reason is m.Reason.HANGUP
+
+
+async def test_a_moved_call_that_nobody_connects_is_lost_on_both_sides(world, clock):
+    await world.invite()
+    await world.ask(B1, m.CallAccept(1, name("c"), "x" * 128))
+    for who in (A1, B1):
+        await world.ask(who, m.CallConnected(2, name("c")))
+    await world.ask(B2, m.CallTakeOver(3, name("c"), B1.device, A1.device, "m" * 128))
+    clock.advance(21)
+    world.service.tick()
+    await world.service.drain()
+    assert world.took(A1)[-1].reason is world.took(B2)[-1].reason is m.Reason.LOST
+
+
+async def test_moves_that_may_not_be_have_their_error(world):
+    await world.invite()
+    move = m.CallTakeOver(1, name("c"), B1.device, A1.device, "m" * 128)
+    assert (await world.ask(B2, move)).code is ErrorCode.WRONG_STAGE
+    assert (await world.ask(session("Z", "z1"), move)).code is ErrorCode.UNKNOWN_CALL
+    await world.ask(B1, m.CallAccept(2, name("c"), "x" * 128))
+    for who in (A1, B1):
+        await world.ask(who, m.CallConnected(3, name("c")))
+    wrong = await world.ask(B2, m.CallTakeOver(4, name("c"), B1.device, name("a9"), "m" * 128))
+    assert (wrong.code, wrong.devices) == (ErrorCode.UNKNOWN_DEVICE, [A1.device])
+    assert (
+        await world.ask(B2, m.CallTakeOver(5, name("c"), name("b9"), A1.device, "m" * 128))
+    ).code is ErrorCode.ANSWERED_ELSEWHERE
+    assert (await world.ask(B2, m.CallTakeOver(6, name("nope"), B1.device, A1.device, "m" * 128))).code is ErrorCode.UNKNOWN_CALL
 
 
 async def test_the_index_of_live_calls_loses_those_that_expired(world):

@@ -11,6 +11,7 @@ from signaling.client.profile import Profile
 from signaling.client.rest import ClientError
 from signaling.wire.errors import ErrorCode
 from signaling.wire.messages import CloseCode, Reason, Stage
+from tests.conftest import eventually
 from tests.integration.hub_fixture import RunningHub, register
 
 ALICE, BOB = "+4915112345678", "+4915187654321"
@@ -113,6 +114,39 @@ async def test_a_linked_device_reads_the_address_book_and_takes_calls(hub):
         assert first.reason is Reason.ANSWERED_ELSEWHERE
         assert outgoing.peer.device == laptop.profile.device
         assert alice.safety_number(bob.profile.account) == laptop.safety_number(alice.profile.account)
+
+
+async def linked(old: Client, url: str, stack: AsyncExitStack) -> Client:
+    """One more device of a client's account."""
+    laptop = await stack.enter_async_context(Client(url))
+    claiming = asyncio.create_task(laptop.claim_link(await old.open_link(), "a laptop"))
+    await old.approve_link()
+    await claiming
+    return laptop
+
+
+async def test_a_call_moves_to_another_device_and_back_and_is_heard(hub):
+    async with AsyncExitStack() as stack:
+        alice, bob = await acquainted(hub, stack)
+        laptop = await linked(bob, hub.url, stack)
+        at_alice, at_laptop, at_bob = Listener(), Listener(), Listener()
+        outgoing = await alice.call(bob.profile.account, track=ToneTrack(440), heard=at_alice)
+        first = await rung(bob)
+        await first.accept(track=ToneTrack(620))
+        await asyncio.gather(outgoing.reach(Stage.CONNECTED), at_alice.hears(620))
+        await eventually(lambda: outgoing.id in laptop.elsewhere)
+        assert laptop.elsewhere[outgoing.id].device == bob.profile.device
+        there = await laptop.take_over(outgoing.id, track=ToneTrack(880), heard=at_laptop)
+        await asyncio.gather(at_alice.hears(880), at_laptop.hears(440), there.reach(Stage.CONNECTED), first.reach(Stage.ENDED))
+        assert (first.reason, outgoing.peer.device) == (Reason.MOVED, laptop.profile.device)
+        await eventually(lambda: outgoing.id in bob.elsewhere)
+        back = await bob.take_over(outgoing.id, track=ToneTrack(620), heard=at_bob)
+        await asyncio.gather(at_alice.hears(620), at_bob.hears(440), back.reach(Stage.CONNECTED))
+        await outgoing.hangup()
+        await back.reach(Stage.ENDED)
+        assert (back.reason, there.reason) == (Reason.HANGUP, Reason.MOVED)
+        await eventually(lambda: not laptop.elsewhere)
+        assert alice.notices == bob.notices == laptop.notices == []
 
 
 async def test_a_caller_who_did_not_know_of_a_new_device_asks_again_and_calls_it_too(hub):

@@ -15,7 +15,7 @@ from tests.phones import SEALED, Account, Phone, new_id, seed
 
 @dataclass
 class Town:
-    """Hubs, and people who know each other; Ann has one device, Ben two."""
+    """Hubs, and people who know each other; Ann has one device, Ben three."""
 
     hubs: list[RunningHub]
     ann: Account
@@ -42,7 +42,7 @@ async def town(empty_postgres, _valkeys, redis, book_redis, tmp_path) -> AsyncIt
         # every hub knows of the others
         await eventually(lambda: all(len(hub.hub.cluster.nodes.others) == 2 for hub in hubs))
         database = Database(empty_postgres)
-        ann, ben = await seed(database, book_redis, [1, 2])
+        ann, ben = await seed(database, book_redis, [1, 3])
         await database.close()
         async with AsyncExitStack() as phones:
             yield Town(hubs, ann, ben, phones)

@@ -1,6 +1,7 @@
 """The call machine: every stage, every reason, every race by name."""
 
 import pytest
+from msgspec.structs import replace
 
 from signaling.calls.machine import (
     Accepted,
@@ -17,14 +18,19 @@ from signaling.calls.machine import (
     Remember,
     Removed,
     Returned,
+    TakenOver,
     TellAnswered,
+    TellElsewhere,
+    TellElsewhereOver,
     TellEnded,
     TellIncoming,
     TellRings,
+    TellTakenOver,
     TellUp,
     advance,
     collides,
     invite,
+    may_signal,
 )
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.messages import Reason, Stage
@@ -251,3 +257,142 @@ def test_seq_grows_with_every_change_that_is_told():
         after, effects = advance(call, event, NOW)
         assert (after.seq > last) == bool(effects)
         call, last = after, after.seq
+
+
+# --- moving a call to another device of the account --------------------------------------------------------------------------
+
+TO_A2 = TakenOver("a2", "A", old="a1", to="b1")
+TO_B2 = TakenOver("b2", "B", old="b1", to="a1")
+
+
+def test_a_move_swaps_the_device_and_both_sides_connect_anew():
+    call, effects = run(connected(), TO_A2, now=NOW + 100)
+    assert (call.stage, call.caller_device, call.callee_device) == (Stage.CONNECTED, "a2", "b1")
+    assert (call.up, call.deadline, call.connected_at) == (frozenset(), NOW + 120, NOW)
+    assert effects == [TellEnded("a1", Reason.MOVED), TellTakenOver("b1"), TellElsewhere("A")]
+    up, effects = run(call, Connected("b1"), Connected("a2"), now=NOW + 101)
+    assert (up.deadline, up.connected_at, effects) == (None, NOW, [TellUp("a2"), TellUp("b1")])
+
+
+def test_the_callee_moves_to_any_device_of_the_account_rung_or_not():
+    for device in ("b2", "b3"):
+        call, effects = run(connected(), TakenOver(device, "B", old="b1", to="a1"))
+        assert (call.callee_device, device in call.devices) == (device, True)
+        assert effects[:2] == [TellEnded("b1", Reason.MOVED), TellTakenOver("a1")]
+        assert run(call, Left(device), Returned(device), Connected(device), Connected("a1"))[0].deadline is None
+
+
+def test_siblings_hear_where_a_call_is_and_when_it_is_over():
+    call = replace(run(start(), Accepted("b1"), Connected("a1"))[0], siblings=frozenset({"B"}))
+    call, effects = run(call, Connected("b1"))
+    assert effects[2:] == [TellElsewhere("B")]
+    call, effects = run(call, TO_A2)
+    assert effects[2:] == [TellElsewhere("A"), TellElsewhere("B")]  # it has a second device: the one that took the call
+    assert {e for e in run(call, HungUp("b1"))[1] if isinstance(e, TellElsewhereOver)} == {
+        TellElsewhereOver("A"),
+        TellElsewhereOver("B"),
+    }
+
+
+def test_a_moved_call_that_does_not_connect_is_lost_in_time():
+    call = run(connected(), TO_A2)[0]
+    assert run(call, DeadlinePassed(), now=NOW + 19.9)[0].live
+    ended, effects = run(call, DeadlinePassed(), now=NOW + 20)
+    assert ended.reason is Reason.LOST
+    told = [effect for effect in effects if isinstance(effect, TellEnded)]
+    assert told == [TellEnded("a2", Reason.LOST), TellEnded("b1", Reason.LOST)]  # the old device heard once, of the move
+
+
+def test_the_new_device_may_give_up():
+    call, effects = run(connected(), TO_A2, Failed("a2"))
+    assert (call.reason, TellEnded("b1", Reason.FAILED) in effects) == (Reason.FAILED, True)
+
+
+def test_a_move_that_races_a_hangup_the_first_one_wins():
+    refuses(ErrorCode.UNKNOWN_CALL, run(connected(), HungUp("b1"))[0], TO_A2)
+    moved = run(connected(), TO_A2)[0]
+    refuses(ErrorCode.WRONG_STAGE, moved, HungUp("a1"))  # the old device ends nothing any more
+    refuses(ErrorCode.ANSWERED_ELSEWHERE, run(connected(), TO_B2)[0], HungUp("b1"))
+    assert run(moved, HungUp("b1"))[0].reason is Reason.HANGUP
+
+
+def test_of_two_moves_by_one_account_the_first_wins():
+    moved = run(connected(), TO_A2)[0]
+    refuses(ErrorCode.ANSWERED_ELSEWHERE, moved, TakenOver("a3", "A", old="a1", to="b1"))
+    refuses(ErrorCode.WRONG_STAGE, moved, TO_A2)  # sent again after its answer was lost
+    assert run(moved, TakenOver("a1", "A", old="a2", to="b1"))[0].caller_device == "a1"  # and back
+
+
+def test_when_both_sides_move_the_second_seals_anew():
+    moved = run(connected(), TO_A2)[0]
+    refuses(ErrorCode.UNKNOWN_DEVICE, moved, TO_B2)
+    both = run(moved, TakenOver("b2", "B", old="b1", to="a2"))[0]
+    assert (both.caller_device, both.callee_device) == ("a2", "b2")
+    assert run(both, Connected("a2"), Connected("b2"))[0].deadline is None
+
+
+def test_a_move_saves_a_call_whose_old_device_is_gone():
+    call, effects = run(run(connected(), Left("a1"))[0], TO_A2, now=NOW + 59)
+    assert (call.away, call.deadline) == (frozenset(), NOW + 79)
+    assert effects[0] == TellEnded("a1", Reason.MOVED)
+    assert run(call, Returned("a1"), Left("a1"), Removed("a1"))[0] == call  # what it does later is nothing to the call
+
+
+def test_a_move_that_comes_after_the_call_was_lost_is_too_late():
+    lost = run(run(connected(), Left("a1"))[0], DeadlinePassed(), now=NOW + 60)[0]
+    refuses(ErrorCode.UNKNOWN_CALL, lost, TO_A2)
+
+
+def test_a_move_leaves_the_other_side_its_time_to_return():
+    gone = run(connected(), Left("b1"))[0]
+    call = run(gone, TO_A2, now=NOW + 10)[0]
+    assert call.deadline == NOW + 60
+    back = run(call, Returned("b1"))[0]
+    assert back.deadline == NOW + 60  # it still has to connect
+    assert run(back, Connected("a2"), Connected("b1"))[0].deadline is None
+
+
+def test_only_a_connected_call_moves_and_never_races_a_cancel():
+    for call in (start(), run(start(), Rang("b1"))[0], run(start(), Accepted("b1"))[0]):
+        refuses(ErrorCode.WRONG_STAGE, call, TO_A2)
+    refuses(ErrorCode.UNKNOWN_CALL, run(start(), HungUp("a1"))[0], TO_A2)
+
+
+def test_a_new_device_that_leaves_has_the_time_to_connect_to_be_back():
+    call = run(connected(), TO_A2, Left("a2"))[0]
+    assert call.deadline == NOW + 20
+    assert run(call, Removed("a2"))[0].reason is Reason.HANGUP
+
+
+# --- sealed payloads: hold, mute, ICE restart, renegotiation -------------------------------------------------------------------
+
+
+def test_the_two_in_a_call_signal_to_each_other_and_nobody_else_does():
+    call = connected()
+    assert may_signal(call, "a1", "b1")
+    assert may_signal(call, "b1", "a1")
+    for device, to, code in (
+        ("b2", "a1", ErrorCode.ANSWERED_ELSEWHERE),
+        ("a1", "b2", ErrorCode.UNKNOWN_DEVICE),
+        ("a2", "b1", ErrorCode.UNKNOWN_CALL),
+    ):
+        with pytest.raises(Refused) as info:
+            may_signal(call, device, to)
+        assert info.value.code is code
+
+
+def test_before_the_accept_the_caller_trickles_to_every_device_and_each_of_them_back():
+    call = start()
+    assert may_signal(call, "a1", "b1")
+    assert may_signal(call, "a1", "b2")
+    assert may_signal(call, "b2", "a1")
+    assert not may_signal(start(devices=(), reached=()), "a1", "b1")  # as for someone who is offline
+
+
+def test_after_a_move_payloads_go_to_the_new_device_only():
+    call = run(connected(), TO_A2)[0]
+    assert may_signal(call, "b1", "a2")
+    assert may_signal(call, "a2", "b1")
+    for device, to in (("b1", "a1"), ("a1", "b1")):
+        with pytest.raises(Refused):
+            may_signal(call, device, to)

@@ -4,7 +4,7 @@ import { type Message, onLanguage, rich, t, translated } from "./i18n";
 import { Icon, type IconName } from "./icons";
 import { unlockSound } from "./ring";
 import { sentence, Talk, useAction, useNow, useTalk } from "./ui";
-import { Call } from "./views/call";
+import { Call, Elsewhere } from "./views/call";
 import { Contacts, ImportContacts } from "./views/contacts";
 import { History } from "./views/history";
 import { LanguageSelect } from "./views/looks";
@@ -57,7 +57,7 @@ export function App({ client }: { client: KloudTalkClient }) {
         </header>
         <main id="main" tabIndex={-1}>
           <Warnings />
-          {ready ? <><Frozen /><News /></> : null}
+          {ready ? <><Elsewhere /><Frozen /><News /></> : null}
           {ready ? <Inside /> : <Outside />}
         </main>
       </div>

@@ -4,6 +4,7 @@ import { leaf } from "./certificates.js";
 import type { Contacts } from "./contacts.js";
 import type { Core } from "./core.js";
 import { deliver } from "./delivery.js";
+import { NOWHERE, over, told, without, type Elsewhere } from "./elsewhere.js";
 import { KloudTalkError } from "./errors.js";
 import { hedged } from "./hedge.js";
 import { Media } from "./media.js";
@@ -27,6 +28,14 @@ interface Live {
   readonly id: string;
   readonly outgoing: boolean;
   readonly account: string;
+  /** This device made the offer of the connection of now: it called, or took the call over. */
+  leads: boolean;
+  /** The offer was made to take the call over, and waits for the answer. */
+  moving: boolean;
+  /** The other side's devices that the call moved away from. */
+  readonly former: Set<string>;
+  /** What the server had to get media through, when it was last asked. */
+  ways: Ways | null;
   /** Devices that the call is sealed for, by id; of an incoming call the caller's. All verified. */
   readonly devices: Map<string, wire.DeviceCertificate>;
   /** The other device in the call, once there is one. */
@@ -68,6 +77,7 @@ export class Calls {
   readonly #contacts: Contacts;
   #live: Live | null = null;
   #starting = false;
+  #elsewhere: Elsewhere = NOWHERE;
   #queue: Promise<void> = Promise.resolve();
   #sending: Promise<void> = Promise.resolve();
   /** Calls that are over for this device; the oldest is forgotten first. */
@@ -156,6 +166,71 @@ export class Calls {
       if (over !== null) this.#end(live, over);
     }
     return this.#live === live && !live.known;
+  }
+
+  /** Takes over a call that is at another device of this account. Nothing changes there before this device has its microphone and an offer. */
+  async takeOver(id: string): Promise<void> {
+    const core = this.#core;
+    const there = this.#elsewhere.calls.get(id);
+    if (there === undefined) throw new KloudTalkError("unknown_call");
+    if (this.#starting || this.#busy()) throw new KloudTalkError("busy");
+    const { account } = there.peer;
+    const connectedAt = core.state.elsewhere.find((call) => call.id === id)?.connectedAt ?? core.platform.now();
+    this.#starting = true;
+    let local: MediaStream | null = null;
+    try {
+      local = await this.#microphone();
+      await core.socket?.untilOnline(8_000);
+      const [devices, ways] = await Promise.all([this.#devices(account), this.#ways()]);
+      if (this.#busy()) throw new KloudTalkError("busy");
+      const live = this.#begin({ id, outgoing: there.outgoing, account, devices, local });
+      [live.leads, live.moving] = [true, true];
+      core.security.resume(id);
+      const media = this.#media(live, ways, local);
+      local = null; // belongs to the call now
+      this.#show(live, "connecting", there.peer);
+      if (core.state.call !== null) core.set({ call: { ...core.state.call, connectedAt } });
+      try {
+        await this.#move(live, there, await media.offer());
+        if (this.#live !== live) throw new KloudTalkError("unknown_call");
+      } catch (error) {
+        if (this.#live === live) {
+          this.#close(live);
+          core.set({ call: null });
+        }
+        throw error;
+      }
+      live.known = true;
+      this.#where(without(this.#elsewhere, id));
+      this.#release(live);
+    } finally {
+      this.#starting = false;
+      for (const track of local?.getTracks() ?? []) track.stop();
+    }
+  }
+
+  async #move(live: Live, there: wire.CallElsewhere, sdp: string): Promise<void> {
+    const self = this.#core.device();
+    let to = there.peer.device ?? "";
+    for (let attempt = 0; ; attempt++) {
+      const peer = live.devices.get(to);
+      if (peer === undefined) throw new KloudTalkError("unknown_device");
+      live.peer = peer;
+      try {
+        await deliver(() => this.#core.socket, async () => ({
+          type: "call.take_over", call: live.id, device: there.device, to, payload: await this.#core.security.seal(live.id, self.device, self, peer, "take_over", this.#described(live, sdp)),
+        }), async (again) => {
+          if (again) await this.#queue; // what `sync` said
+          return this.#live === live && !live.known;
+        }, ["wrong_stage"]);
+        return;
+      } catch (error) {
+        // the other side moved at the same moment: once more, sealed for its device of now
+        const now = error instanceof KloudTalkError && error.code === "unknown_device" ? error.devices?.[0] : undefined;
+        if (now === undefined || attempt > 0) throw error;
+        to = now;
+      }
+    }
   }
 
   async accept(): Promise<void> {
@@ -260,6 +335,7 @@ export class Calls {
 
   /** The device is signed out, or the page closes. */
   stop(): void {
+    this.#where(NOWHERE);
     const live = this.#live;
     if (live !== null) {
       this.#tell({ type: live.outgoing || live.media !== null ? "call.hangup" : "call.decline", call: live.id }, live.id);
@@ -285,6 +361,9 @@ export class Calls {
       case "call.answered": return this.#answered(message.call, message.peer, message.payload, false);
       case "call.signalled": return this.#signalled(message.call, message.device, message.payload, false);
       case "call.relay_ending": this.#mine(message.call)?.route?.relayEnding(); return;
+      case "call.taken_over": return this.#moved(message.call, message.peer, message.payload, false);
+      case "call.elsewhere": this.#where(told(this.#elsewhere, [message], this.#core.device().device, false)); return;
+      case "call.elsewhere_over": this.#where(over(this.#elsewhere, message)); return;
       case "call.up": { const live = this.#mine(message.call); if (live !== null) this.#up(live); return; }
       case "call.ended": return this.#ended(message);
       default:
@@ -381,11 +460,63 @@ export class Calls {
     live.route?.answered(live.hidden || live.peerHidden, live.peerMoves);
   }
 
+  /**
+   * The other side goes on at another of its devices. Whoever cannot show a certificate of the identity key that the call is with, and an offer
+   * signed for this call, changes nothing: media with the device that is known go on.
+   */
+  async #moved(id: string, peer: wire.Peer, payload: string, again: boolean): Promise<void> {
+    const live = this.#mine(id);
+    if (live === null || live.media === null) return;
+    const core = this.#core;
+    const { certificate } = peer;
+    if (certificate === undefined || certificate.account !== live.account || peer.account !== live.account || certificate.chain.at(-1)?.device !== peer.device) {
+      core.security.notice("certificate_invalid", { account: live.account, device: peer.device ?? null, call: id });
+      return;
+    }
+    if ((await core.security.judge(live.account, [certificate], { call: id })) !== "trusted") return;
+    const self = core.device();
+    const content = await core.security.open(id, certificate, self.device, self, payload, again);
+    const sdp = content?.kind === "take_over" ? text(content.body, "sdp") : null;
+    if (sdp !== null && this.#live === live) await this.#follow(live, certificate, sdp, content?.body);
+  }
+
+  /** A new connection, with the device that made this offer. */
+  async #follow(live: Live, peer: wire.DeviceCertificate, sdp: string, body: unknown): Promise<void> {
+    const core = this.#core;
+    const ways = await this.#ways().catch(() => live.ways); // what it was when the call began is better than no call
+    const { local } = live;
+    if (this.#live !== live || local === null || ways === null || core.state.call === null) return;
+    live.route?.close();
+    live.media?.close();
+    const { device } = leaf(peer);
+    if (live.peer !== null) live.former.add(leaf(live.peer).device);
+    live.former.delete(device);
+    live.devices.set(device, peer);
+    [live.peer, live.remoteSdp, live.outbox, live.interruptedAt] = [peer, sdp, [], null];
+    [live.leads, live.moving, live.reported] = [false, false, false];
+    this.#understand(live, body);
+    const media = this.#media(live, ways, local);
+    const { muted, held } = core.state.call;
+    core.set({ call: { ...core.state.call, peerMuted: false, peerHeld: false, media: "connecting" } });
+    this.#show(live, "connecting", { account: live.account, device });
+    try {
+      await this.#signal(live, "answer", this.#described(live, await media.answer(sdp)));
+    } catch {
+      this.#fail(live);
+      return;
+    }
+    if (this.#live !== live) return;
+    live.route?.answered(live.hidden || live.peerHidden, live.peerMoves);
+    this.#release(live);
+    if (muted || held) void this.#signal(live, "state", { muted, held });
+  }
+
   async #signalled(id: string, device: string, payload: string, again: boolean): Promise<void> {
     const live = this.#mine(id);
     if (live === null) return;
     const core = this.#core;
     const sender = live.peer ?? live.devices.get(device) ?? null;
+    if (live.former.has(device)) return; // it was on its way when the call moved
     if (sender === null || leaf(sender).device !== device) {
       core.security.notice("wrong_sender", { account: live.account, device, call: id });
       return;
@@ -406,6 +537,21 @@ export class Calls {
         else if (number(body, "epoch") === (live.route?.epoch ?? 0) && live.route?.via !== "relay") await live.media.add(candidates);
         return;
       }
+      case "answer": // to the offer that took the call over
+        if (!live.moving || live.media === null || sdp === null) return;
+        [live.moving, live.remoteSdp] = [false, sdp];
+        this.#understand(live, body);
+        try {
+          await live.media.accept(sdp);
+        } catch {
+          this.#fail(live);
+          return;
+        }
+        live.route?.answered(live.hidden || live.peerHidden, live.peerMoves);
+        return;
+      case "take_over": // it went away and came back while this device was away
+        if (sdp !== null && live.peer !== null && live.media !== null) await this.#follow(live, live.peer, sdp, body);
+        return;
       case "state": {
         const { call } = this.#core.state;
         const { muted, held } = body as { muted?: unknown; held?: unknown };
@@ -451,9 +597,10 @@ export class Calls {
 
   /** The truth after a (re)connect. */
   async #sync(sync: wire.Sync): Promise<void> {
+    this.#where(told(this.#elsewhere, sync.elsewhere ?? [], sync.device, true));
     const live = this.#live;
     if (live !== null && live.known && !sync.calls.some((view) => view.call === live.id)) {
-      this.#end(live, (await this.#inHistory(live.id)) ?? "lost");
+      this.#end(live, this.#elsewhere.calls.has(live.id) ? "moved" : ((await this.#inHistory(live.id)) ?? "lost"));
     }
     if (this.#glare !== null && !sync.calls.some((view) => view.call === this.#glare?.id)) this.#dropGlare("failed");
     for (const id of this.#leaving) if (!sync.calls.some((view) => view.call === id)) this.#leaving.delete(id);
@@ -478,15 +625,17 @@ export class Calls {
     live.known = true;
     for (const { device, payload } of payloads) {
       if (live.outgoing && live.peer === null && view.peer.device === device) await this.#answered(view.call, view.peer, payload, true);
+      else if (live.peer !== null && leaf(live.peer).device !== device && view.peer.device === device) await this.#moved(view.call, view.peer, payload, true);
       else if (live.peer !== null) await this.#signalled(view.call, device, payload, true);
       if (this.#live !== live) return;
     }
-    if (view.stage === "connected") this.#up(live);
+    // after a move the hub's stage is `connected` before media flow here
+    if (view.stage === "connected" && live.reported) this.#up(live);
     else if (view.stage === "ringing" && live.outgoing) this.#show(live, "ringing", null);
     this.#release(live);
     // if the report was lost on the way
     if (view.stage === "inviting" && !live.outgoing) this.#tell({ type: "call.ringing", call: live.id }, live.id, false);
-    if (view.stage === "connecting" && live.reported) this.#tell({ type: "call.connected", call: live.id, ...this.#rung() }, live.id, false);
+    if ((view.stage === "connecting" || view.stage === "connected") && live.reported) this.#tell({ type: "call.connected", call: live.id, ...this.#rung() }, live.id, false);
   }
 
   /** How a call ended, if the hub has it among those that are over. */
@@ -505,6 +654,7 @@ export class Calls {
   #media(live: Live, ways: Ways, local: MediaStream): Media {
     const { platform } = this.#core;
     live.hidden = this.#core.state.alwaysRelay;
+    live.ways = ways;
     const media = new Media(platform, { iceServers: ways.servers, hidden: live.hidden, closed: live.hidden && ways.relay }, local, {
       candidates: (candidates, end) => {
         if (live.route?.via === "relay") return; // they are for the relay's leg, which sees them by itself
@@ -512,11 +662,14 @@ export class Calls {
         if (live.outbox !== null) live.outbox.push(batch);
         else void this.#candidates(live, batch);
       },
-      remote: () => { this.#core.set({}); },
+      remote: () => {
+        this.#quiet(live);
+        this.#core.set({});
+      },
       state: (state) => { live.route?.state(state); },
     });
     live.media = media;
-    live.route = new Route(platform, media, live.outgoing, ways.relay, {
+    live.route = new Route(platform, media, live.leads, ways.relay, {
       say: (kind, body) => this.#signal(live, kind, body),
       leg: ({ ufrag, pwd }) => hedged(platform, () => this.#core.ask<wire.RelayLeg>("POST", `/v1/calls/${live.id}/relay`, { ufrag, pwd }), ASK_AGAIN, 4),
       peer: () => live.remoteSdp,
@@ -610,9 +763,15 @@ export class Calls {
     const { call } = this.#core.state;
     if (call === null) return;
     const next = { ...call, ...change };
-    live.media?.silence(next.muted || next.held, next.held);
     this.#core.set({ call: next });
+    this.#quiet(live);
     if (live.peer !== null && live.media !== null) void this.#signal(live, "state", { muted: next.muted, held: next.held });
+  }
+
+  /** What is muted or held stays so, whatever connection carries the call. */
+  #quiet(live: Live): void {
+    const { call } = this.#core.state;
+    if (this.#live === live && call?.id === live.id) live.media?.silence(call.muted || call.held, call.held);
   }
 
   async #microphone(): Promise<MediaStream> {
@@ -644,7 +803,7 @@ export class Calls {
 
   #begin(of: Pick<Live, "id" | "outgoing" | "account" | "devices" | "local">): Live {
     const live: Live = {
-      ...of, peer: null, media: null, route: null, hidden: false, peerHidden: false, peerMoves: false, offer: null, early: [], outbox: [], known: false, reported: false, remoteSdp: "", timers: new Set(), interruptedAt: null,
+      ...of, leads: of.outgoing, moving: false, former: new Set(), ways: null, peer: null, media: null, route: null, hidden: false, peerHidden: false, peerMoves: false, offer: null, early: [], outbox: [], known: false, reported: false, remoteSdp: "", timers: new Set(), interruptedAt: null,
     };
     this.#live = live;
     return live;
@@ -671,6 +830,18 @@ export class Calls {
         safetyNumber: base.safetyNumber ?? this.#safetyNumber(live),
         identityChanged: this.#changed(live.account),
       },
+    });
+  }
+
+  #where(elsewhere: Elsewhere): void {
+    if (elsewhere === this.#elsewhere) return;
+    this.#elsewhere = elsewhere;
+    const before = new Map(this.#core.state.elsewhere.map((call) => [call.id, call.connectedAt]));
+    const now = this.#core.platform.now();
+    this.#core.set({
+      elsewhere: [...elsewhere.calls.values()].map(({ call, device, peer, connected_for: seconds }) => ({
+        id: call, device, account: peer.account, phone: peer.phone ?? null, connectedAt: before.get(call) ?? now - seconds * 1000,
+      })),
     });
   }
 

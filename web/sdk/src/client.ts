@@ -266,6 +266,10 @@ export class KloudTalkClient extends EventTarget {
   accept(): Promise<void> {
     return this.#calls.accept();
   }
+  /** Continues a call of `state.elsewhere` on this device. The other one is told, and its media end. */
+  takeOver(call: string): Promise<void> {
+    return this.#calls.takeOver(call);
+  }
   async decline(): Promise<void> {
     this.#calls.decline();
   }

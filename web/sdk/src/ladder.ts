@@ -1,15 +1,16 @@
 /**
  * Which way a call's media take, and who says when that changes. Pure: `advance(ladder, event)` answers the next ladder and what to do.
  *
- * A way has a number, its epoch; epoch 0 is the first offer and answer. Only the caller begins an epoch, so two can never meet half-way. The
- * callee, when it is the one that hears nothing, says a wish that names the epoch it is unhappy with; a wish about another epoch than that of
- * now has been fulfilled already. Over the relay each device speaks with its own leg, so nothing has to be exchanged but the epoch.
+ * A way has a number, its epoch; epoch 0 is the first offer and answer. Only the leader (the device whose offer began the connection, as it
+ * called or took the call over) begins an epoch, so two can never meet half-way. The other one, when it is the one that hears nothing, says a
+ * wish that names the epoch it is unhappy with; a wish about another epoch than that of now has been fulfilled already. Over the relay each
+ * device speaks with its own leg, so nothing has to be exchanged but the epoch.
  */
 
 export type Via = "direct" | "relay";
 
 export interface Ladder {
-  /** The caller. */
+  /** This device's offer began the connection: it called, or took the call over. */
   readonly leader: boolean;
   readonly epoch: number;
   /** `direct` is all that needs no relay of ours: host, server-reflexive, TURN. */

@@ -33,6 +33,8 @@ export class Security {
   readonly #seen = new Map<string, Map<number, string>>();
   /** By call and receiver: the next number. */
   readonly #next = new Map<string, number>();
+  /** By call: the first number, where it is not 0. */
+  readonly #first = new Map<string, number>();
 
   constructor(storage: Storage, now: () => number, notify: (notice: SecurityNotice) => void) {
     this.#storage = storage;
@@ -48,6 +50,7 @@ export class Security {
     this.#pins.clear();
     this.#seen.clear();
     this.#next.clear();
+    this.#first.clear();
   }
 
   pin(account: string): StoredPin | undefined {
@@ -115,7 +118,7 @@ export class Security {
   async seal(call: string, sender: string, keys: DeviceKeys, receiver: DeviceCertificate, kind: string, body: unknown): Promise<string> {
     const to = leaf(receiver);
     const key = `${call} ${to.device}`;
-    const n = this.#next.get(key) ?? 0;
+    const n = this.#next.get(key) ?? this.#first.get(call) ?? 0;
     this.#next.set(key, n + 1);
     return seal({ call, sender, receiver: to.device }, { kind, n, body }, keys.signing.privateKey, to.sealing_key);
   }
@@ -148,8 +151,14 @@ export class Security {
     return content;
   }
 
+  /** This device takes a call over that it may have been in before: numbers that it cannot have used then. */
+  resume(call: string): void {
+    this.#first.set(call, this.#now());
+  }
+
   /** A call is over: its numbers are not needed, and its id is not used again. */
   endCall(call: string): void {
+    this.#first.delete(call);
     for (const map of [this.#seen, this.#next]) for (const key of [...map.keys()]) if (key.startsWith(`${call} `)) map.delete(key);
   }
 

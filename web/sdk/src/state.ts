@@ -129,6 +129,15 @@ export interface CallState {
   readonly notices: readonly SecurityNotice[];
   readonly endReason: EndReason | null;
 }
+/** A connected call of this account at another of its devices: `takeOver` continues it here. */
+export interface CallElsewhere {
+  readonly id: string;
+  /** The own device that is in it. */
+  readonly device: string;
+  /** The other side. */
+  readonly account: string; readonly phone: string | null;
+  readonly connectedAt: number;
+}
 export interface CallRecord {
   readonly call: string; readonly peer: string; readonly name: string | null; readonly phone: string | null; readonly outgoing: boolean;
   readonly reason: EndReason; readonly startedAt: number; readonly endedAt: number; readonly connectedAt: number | null;
@@ -162,6 +171,7 @@ export interface ClientState {
   readonly historyNext: string | null;
   readonly push: PushStatus;
   readonly call: CallState | null;
+  readonly elsewhere: readonly CallElsewhere[];
   readonly notices: readonly SecurityNotice[];
   readonly signedOutReason: "revoked" | "replaced" | null;
   /** The account's setting, known before the account is: calls go through relays only, so that nobody learns this device's IP address from them. */
@@ -171,5 +181,5 @@ export interface ClientState {
 /** Before anything is known. */
 export const INITIAL: ClientState = {
   phase: "signed_out", connection: { status: "offline", retryAt: null, cause: null }, registration: null, linking: null, openLink: null, account: null, device: null,
-  devices: [], consents: [], contacts: [], contactsWanted: false, policyWanted: false, blocks: [], history: [], historyNext: null, push: "unsupported", call: null, notices: [], signedOutReason: null, alwaysRelay: false,
+  devices: [], consents: [], contacts: [], contactsWanted: false, policyWanted: false, blocks: [], history: [], historyNext: null, push: "unsupported", call: null, elsewhere: [], notices: [], signedOutReason: null, alwaysRelay: false,
 };

@@ -160,6 +160,26 @@ export interface CallDecline {
   readonly call: string;
 }
 
+/** One connected call of the account at another of its devices: `call.take_over` takes it over. */
+export interface CallElsewhere {
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  readonly seq: number;
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly device: string;
+  readonly outgoing: boolean;
+  readonly peer: Peer;
+  readonly connected_for: number;
+}
+
+/** That call is over. */
+export interface CallElsewhereOver {
+  readonly type: "call.elsewhere_over";
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  readonly seq: number;
+}
+
 /** The call is over for this device. `superseded_by` names the call that goes on in its place (glare): end silently. */
 export interface CallEnded {
   readonly type: "call.ended";
@@ -218,6 +238,19 @@ export interface CallInvite {
   /** account: 128 bits, base64url */
   readonly to: string;
   readonly payloads: { readonly [key: string]: string };
+}
+
+/** A call of the account is connected at another of its devices, or has moved to yet another. */
+export interface CallIsElsewhere {
+  readonly type: "call.elsewhere";
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  readonly seq: number;
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly device: string;
+  readonly outgoing: boolean;
+  readonly peer: Peer;
+  readonly connected_for: number;
 }
 
 /** Media flow again at this device of a connected call, after they stopped or took another way. For whoever runs the service; the other side learns it from the media. */
@@ -291,6 +324,32 @@ export interface CallSignalled {
   readonly call: string;
   /** device: 128 bits, base64url, chosen by the device */
   readonly device: string;
+  /** sealed payload, base64url; opaque to the hub */
+  readonly payload: string;
+}
+
+/** Take a connected call over from another device of the account: `payload` is an offer, sealed for the other side's device. The first one wins: `answered_elsewhere` when `device` is not in the call any more, `unknown_device` when `to` is not (the other side moved too; `devices` names its device of now). */
+export interface CallTakeOver {
+  readonly type: "call.take_over";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly device: string;
+  /** device: 128 bits, base64url, chosen by the device */
+  readonly to: string;
+  /** sealed payload, base64url; opaque to the hub */
+  readonly payload: string;
+}
+
+/** The other side goes on at `peer.device`: `payload` is that one's offer, sealed for this device. The answer goes to it by `call.signal`; then both report `call.connected` again. */
+export interface CallTakenOver {
+  readonly type: "call.taken_over";
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  readonly seq: number;
+  readonly peer: Peer;
   /** sealed payload, base64url; opaque to the hub */
   readonly payload: string;
 }
@@ -841,7 +900,7 @@ export interface PushState {
 }
 
 /** Why a call ended. A call ends once, with one reason, and both sides learn the same one. */
-export type Reason = "answered_elsewhere" | "busy" | "cancelled" | "declined" | "failed" | "hangup" | "lost" | "missed" | "unavailable";
+export type Reason = "answered_elsewhere" | "busy" | "cancelled" | "declined" | "failed" | "hangup" | "lost" | "missed" | "moved" | "unavailable";
 
 /** State of a registration. The same whether or not the number or the address has an account already. */
 export interface Registration {
@@ -961,6 +1020,7 @@ export interface Sync {
   readonly device: string;
   readonly calls: readonly CallView[];
   readonly contacts_wanted: boolean;
+  readonly elsewhere?: readonly CallElsewhere[];
   readonly policy_wanted?: boolean;
 }
 
@@ -1011,7 +1071,7 @@ export interface VerifyCode {
 export type WhoCanCall = "contacts" | "everyone" | "nobody";
 
 /** Everything that a client may send. */
-export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallMoved | CallRinging | CallSignal | Hello | Ping | PresenceWatch;
+export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallMoved | CallRinging | CallSignal | CallTakeOver | Hello | Ping | PresenceWatch;
 
 /** Everything that the hub may send. */
-export type ServerMessage = CallAnswered | CallEnded | CallIncoming | CallRelayEnding | CallRings | CallSignalled | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | ProfileChanged | Sync;
+export type ServerMessage = CallAnswered | CallElsewhereOver | CallEnded | CallIncoming | CallIsElsewhere | CallRelayEnding | CallRings | CallSignalled | CallTakenOver | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | ProfileChanged | Sync;

@@ -86,6 +86,21 @@ describe("a hub that lies", () => {
     expect(kinds()).toEqual(["replayed"]);
   });
 
+  test("a device that takes a call over again uses numbers that it has not used before", async () => {
+    const [alice, bob] = [await makeDevice(), await makeDevice()];
+    const call = randomId();
+    let now = 1_000;
+    const sender = new Security(storage, () => now++, () => undefined);
+    const send = (kind: string) => sender.seal(call, alice.device, alice.keys, bob.certificate, kind, {});
+    for (const kind of ["offer", "take_over", "take_over"]) {
+      expect((await security.open(call, alice.certificate, bob.device, bob.keys, await send(kind), false))?.kind).toBe(kind);
+      sender.endCall(call); // it moved away
+      now += 100;
+      sender.resume(call);
+    }
+    expect(kinds()).toEqual([]);
+  });
+
   test("a payload that is changed, for another call, or signed by another device is not opened", async () => {
     const [alice, bob, mallory] = [await makeDevice(), await makeDevice(), await makeDevice()];
     const call = randomId();

@@ -16,6 +16,7 @@ const ENDS: Record<NonNullable<CallState["endReason"]>, (call: CallState) => str
   failed: () => t("The call could not be connected"),
   lost: () => t("The connection was lost"),
   unavailable: () => t("Not available"),
+  moved: () => t("The call goes on at another of your devices"),
 };
 
 /** Milliseconds that an ended call stays on the screen by itself: long enough to read why it ended. */
@@ -51,6 +52,31 @@ export function Call() {
         </Modal>
       )}
     </>
+  );
+}
+
+/** Calls of the account at its other devices. */
+export function Elsewhere() {
+  const { client, state } = useTalk();
+  const { busy, error, run } = useAction();
+  const here = state.call !== null && state.call.stage !== "ended";
+  const now = useNow(state.elsewhere.length > 0);
+  if (here || state.elsewhere.length === 0) return null;
+  return (
+    <div class="stack" role="region" aria-label={t("Calls on your other devices")}>
+      {state.elsewhere.map(({ id, device, account, phone, connectedAt }) => {
+        const name = state.contacts.find((contact) => contact.account === account)?.name ?? phone ?? nobody();
+        const where = state.devices.find((one) => one.device === device)?.name ?? t("another device");
+        return (
+          <div class="note" key={id}>
+            <Icon name="phone" />
+            <div class="grow"><p>{t("You are talking with {name} on {where}", { name, where })} <span role="timer" aria-label={t("Duration")}>({clock(Math.max(now, connectedAt) - connectedAt)})</span></p>
+              <Failure error={error} />
+              <button type="button" class="primary" disabled={busy} onClick={() => void run(() => client.takeOver(id))}>{t("Continue here")}</button></div>
+          </div>
+        );
+      })}
+    </div>
   );
 }
 

@@ -14,6 +14,7 @@ const REASONS: Record<CallRecord["reason"], (record: CallRecord) => string> = {
   failed: () => t("Could not connect"),
   lost: (record) => (record.connectedAt === null ? t("Connection lost") : t("{duration}, connection lost", { duration: clock(record.endedAt - record.connectedAt) })),
   unavailable: () => t("Not available"),
+  moved: () => t("Continued on another device"), // never the end of a whole call
 };
 
 export function History() {
