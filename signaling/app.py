@@ -23,10 +23,14 @@ import signaling.accounts.api
 import signaling.calls.api
 import signaling.calls.relays
 import signaling.contacts.api
+import signaling.operators.accounts_api
+import signaling.operators.api
 import signaling.plans.api
 import signaling.presence.api
+import signaling.privacy.admin_api
 import signaling.privacy.api
 import signaling.push.api
+import signaling.support.admin_api
 import signaling.support.api
 from signaling.accounts.contact_change import ContactChangeService
 from signaling.accounts.delivery import ConsoleDelivery, CountedDelivery, Delivery, HttpSmsDelivery, SmtpDelivery
@@ -56,14 +60,14 @@ from signaling.contacts.discovery import Discovery
 from signaling.contacts.service import ContactService
 from signaling.contacts.store import ContactStore, check_not_persistent
 from signaling.events import Events
+from signaling.gateway.admin import AdminGateway
 from signaling.gateway.pages import Pages
 from signaling.gateway.request import Handlers, RestRequest, Session
 from signaling.gateway.rest import AddressLimiter, RestGateway
 from signaling.gateway.socket import PATH, SocketGateway
 from signaling.limits.service import Limits
-from signaling.operators.audit import AuditTrail
+from signaling.operators.configured import OperatorParts
 from signaling.operators.pseudonyms import Pseudonyms
-from signaling.operators.service import Operators
 from signaling.plans.payments import PaymentProvider, StandardWebhooks
 from signaling.plans.rules import parse_product
 from signaling.plans.service import PlanService
@@ -269,8 +273,15 @@ class Hub:
             ),
             before=self.history.write_all,
         )
-        self.audit = AuditTrail(database)
-        self.operators = Operators(database=database, audit=self.audit)
+        self.operators = OperatorParts(
+            settings,
+            database=database,
+            redis=redis,
+            events=events,
+            pseudonyms=pseudonyms,
+            secret=settings.keyholder_secret.encode(),
+        )
+        self.audit = self.operators.audit
         self.requests = RequestService(
             database=database, audit=self.audit, owed=owed, exporter=exporter, delivery=self.delivery, pepper=pepper
         )
@@ -356,6 +367,23 @@ class Hub:
             limiter=AddressLimiter(scale=settings.limits_scale),
             origins=settings.origins,
             proxies=[ipaddress.ip_network(network) for network in settings.trusted_proxies],
+        )
+
+        self.admin = AdminGateway(
+            handlers={
+                **signaling.operators.api.handlers(self.operators, settings.server_name),
+                **signaling.operators.accounts_api.handlers(self.operators.desk),
+                **signaling.support.admin_api.handlers(self.tickets, self.announcements, pseudonyms),
+                **signaling.privacy.admin_api.handlers(self.requests, self.aggregates),
+            },
+            sessions=self.operators.sessions,
+            tokens=self.operators.tokens,
+            audit=self.audit,
+            limits=limits,
+            limiter=self.rest.limiter,
+            counts=self.rest.counts,
+            admin_url=settings.admin_url,
+            proxies=self.rest.proxies,
         )
 
         async def contacts_wanted(account: str) -> bool:
@@ -456,6 +484,7 @@ class Hub:
         pages = Pages(self.settings.web_root or default_web_root())
         app.router.add_get(PATH, self.sockets.handle)
         app.router.add_post(signaling.plans.api.WEBHOOK_PATH, signaling.plans.api.Webhook(self.plans).handle)
+        app.router.add_routes(self.admin.routes())
         app.router.add_routes(self.rest.routes())
         app.router.add_get("/healthz", lives)
         app.router.add_get("/readyz", Ready(self.health).handle)
@@ -478,6 +507,7 @@ class Hub:
     async def close_stores(self) -> None:
         """Close connections only: for who has not started the hub."""
         await self.discovery.close()
+        await self.operators.close()
         for delivery in self.delivery.values():
             await delivery.close()
         await self.redis.aclose()

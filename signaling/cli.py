@@ -10,11 +10,12 @@ import uvloop
 from msgspec.structs import replace
 
 import signaling
+from signaling.admin_cli.main import add_commands, is_local, run_local, run_remote
 from signaling.settings import Settings
 from signaling.settings_loader import SettingsError, load_settings
 
-OPERATOR_COMMANDS = ("operator", "request", "ticket", "announcement")
-"""Commands of ``operator_cli.py``."""
+MOVED = ("operator", "request", "ticket", "announcement")
+"""Commands of old, which are below ``admin`` now."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -81,8 +82,6 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8440)")
         if name == "serve":
             command.add_argument("--workers", type=int, metavar="N", help="hubs to run on this machine, on one port (default: 1)")
-    from signaling.operator_cli import add_commands
-
     add_commands(commands, _common_options)
     return top
 
@@ -127,7 +126,16 @@ def _turn_options(command: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 well, 1 failed, 2 wrong usage or settings."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] in MOVED:
+        print(
+            f"kloudtalk {given[0]}: this is `kloudtalk admin {given[0]}` now; docs/operators.md says how to sign in",
+            file=sys.stderr,
+        )
+        return 2
+    options = parser().parse_args(given)
+    if options.command == "admin" and not is_local(options):
+        return run_remote(options)
     try:
         settings = load_settings(file=options.config)
         changes = {
@@ -157,8 +165,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if asyncio.run(run_checks(settings)) else 1
     if options.command == "migrate":
         return _migrate(settings, options.to)
-    if options.command in OPERATOR_COMMANDS:
-        return _operator(settings, options)
+    if options.command == "admin":
+        return run_local(settings, options)
     try:
         commands = {"hub": _hub, "keyholder": _keyholder, "relay": _relay, "echo": _echo}
         uvloop.run(commands[options.command](settings))
@@ -190,28 +198,6 @@ def _migrate(settings: Settings, target: str | None) -> int:
         return 1
     except SQLAlchemyError as error:
         print(f"kloudtalk migrate: the database does not answer ({type(error).__name__})", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _operator(settings: Settings, options: argparse.Namespace) -> int:
-    from redis.exceptions import RedisError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from signaling.operator_cli import run
-    from signaling.operators.service import OperatorError
-    from signaling.supervisor import ServeError
-
-    try:
-        asyncio.run(run(settings, options))
-    except (OperatorError, ServeError, OSError, ValueError) as error:
-        print(f"kloudtalk {options.command}: {error}", file=sys.stderr)
-        return 1
-    except (RedisError, SQLAlchemyError) as error:
-        print(
-            f"kloudtalk {options.command}: a store does not answer ({type(error).__name__}): is the service running?",
-            file=sys.stderr,
-        )
         return 1
     return 0
 

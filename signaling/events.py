@@ -21,6 +21,7 @@ from signaling.calls.relations import Relations
 from signaling.calls.service import CallService
 from signaling.cluster.messages import (
     AccountText,
+    Blocked,
     BusMessage,
     DevicesRemoved,
     Invalidated,
@@ -162,7 +163,10 @@ class Events:
                 self.relations.forget(account)
             case Restricted(account, devices, restricted):
                 self.relations.forget(account)
-                self._frozen(devices, restricted=restricted)
+                self._shut_out(devices, CloseCode.RESTRICTED if restricted else None)
+            case Blocked(account, devices, blocked):
+                self.relations.forget(account)
+                self._shut_out(devices, CloseCode.BLOCKED if blocked else None)
             case Renewed(devices):
                 self._renewed(devices)
             case Missed():
@@ -204,12 +208,13 @@ class Events:
         self._surely(lambda: self.cluster.surely(DevicesRemoved(account, list(devices))))
         self._surely(lambda: self.links.forget(account, devices))
 
-    def _frozen(self, devices: Sequence[str], *, restricted: bool) -> None:
+    def _shut_out(self, devices: Sequence[str], code: int | None) -> None:
+        """Sessions are looked up again; with a code, calls end, and sockets with it."""
         for device in devices:
             self.sessions.forget(device)
-            if restricted:
+            if code is not None:
                 self.calls.end_device(device)
-                self.sockets.end(device, CloseCode.RESTRICTED)
+                self.sockets.end(device, code)
 
     def _removed(self, account: str, devices: Sequence[str]) -> None:
         for device in devices:
@@ -243,11 +248,27 @@ class Events:
         """An account was frozen or unfrozen: to others it is as if it had left or joined."""
         self._invalidate(account)
         # on the other hubs, too, its sockets close and what is remembered of its sessions goes; a client that comes back hears why
-        self._frozen(devices, restricted=restricted)
-        self.presence_rules_changed(account)
+        self._shut_out(devices, CloseCode.RESTRICTED if restricted else None)
         self._surely(lambda: self.cluster.surely(Restricted(account, list(devices), restricted)))
-        work = self.contacts.left if restricted else self.contacts.joined
-        self._later(work(account, discovery_token))
+        self._left_or_joined(account, discovery_token)
+
+    def account_blocked(self, account: str, devices: list[str], discovery_token: str, *, blocked: bool) -> None:
+        """An operator blocked an account or unblocked it: calls and sockets end on every hub, and to others it has left or joined."""
+        self._invalidate(account)
+        self._shut_out(devices, CloseCode.BLOCKED if blocked else None)
+        self._surely(lambda: self.cluster.surely(Blocked(account, list(devices), blocked)))
+        self._left_or_joined(account, discovery_token)
+
+    def _left_or_joined(self, account: str, discovery_token: str) -> None:
+        """Who has the account as a contact is told; it may be frozen and blocked, and one of the two is over."""
+        self.presence_rules_changed(account)
+
+        async def tell() -> None:
+            facts = await self.directory.get(account)
+            work = self.contacts.left if facts is None or facts.restricted else self.contacts.joined
+            await work(account, discovery_token)
+
+        self._later(tell())
 
     def settings_changed(self, account: str) -> None:
         """Who may call, or another setting, changed: the account's other devices fetch it."""

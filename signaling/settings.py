@@ -215,5 +215,35 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="Port for them; 0: none. `serve` gives it to its key-holder, the next one to its relay, those behind to its hubs.",
         ),
     ] = 9440
+    admin_url: Annotated[
+        str | None,
+        Meta(
+            description="Where operators reach the service, `https://host`; needed for the single sign-on, and names passkeys' host. "
+            "None: as the browser says.",
+        ),
+    ] = None
+    operator_idle_minutes: Annotated[
+        int, Meta(ge=1, le=1440, description="Minutes after which an operator's unused session ends.")
+    ] = 30
+    operator_session_hours: Annotated[int, Meta(ge=1, le=48, description="Hours after which an operator's session ends.")] = 12
+    oidc_issuer: Annotated[
+        str | None,
+        Meta(description="Single sign-on for operators: issuer of the OpenID Connect provider, as its discovery document says."),
+    ] = None
+    oidc_client_id: Annotated[
+        str | None, Meta(description="This service's id there; redirects to `/v1/admin/login/oidc/callback`.")
+    ] = None
+    oidc_client_secret: Annotated[str | None, Meta(description="Its secret; none: a public client (PKCE is used either way).")] = (
+        None
+    )
+    oidc_scopes: Annotated[tuple[str, ...], Meta(description="Scopes to ask for beside `openid`.")] = ("profile",)
+    oidc_role_claim: Annotated[
+        str, Meta(description="Claim that says the role; dots lead into objects (`realm_access.roles`).")
+    ] = "groups"
+    oidc_roles: Annotated[
+        tuple[str, ...], Meta(description="What its values give, as `VALUE=ROLE` with `viewer`, `support` or `admin`.")
+    ] = ()
+    oidc_name_claim: Annotated[str, Meta(description="Claim that an operator's name is made of.")] = "preferred_username"
+    oidc_label: Annotated[str, Meta(min_length=1, max_length=40, description="What the button says.")] = "Single sign-on"
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is logged.")] = "info"

@@ -1,6 +1,7 @@
 """Fills ``Settings``: defaults, then a TOML file, then the environment. Every mistake is named with its setting."""
 
 import os
+import re
 import tomllib
 import types
 import typing
@@ -11,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from media.options import parse_address, parse_ports
+from signaling.operators.roles import parse_role
 from signaling.plans.payments import StandardWebhooks
 from signaling.plans.rules import parse_product
 from signaling.settings import Settings
@@ -50,7 +52,7 @@ def load_settings(environment: Mapping[str, str] = os.environ, file: Path | None
     hints = typing.get_type_hints(Settings)
     known = {f"{PREFIX}{name.upper()}": name for name in names()}
     for variable, text in environment.items():
-        if not variable.startswith(PREFIX) or variable == f"{PREFIX}CONFIG":
+        if not variable.startswith(PREFIX) or variable in (f"{PREFIX}CONFIG", f"{PREFIX}ADMIN_TOKEN"):
             continue
         if variable not in known:
             raise SettingsError(f"{variable}: no such setting")
@@ -114,6 +116,7 @@ def check(settings: Settings) -> None:
             StandardWebhooks(checkout="", secret=settings.payment_secret)
         except ValueError as error:
             raise SettingsError(str(error)) from None
+    _check_oidc(settings)
     url = settings.database_url
     if url is not None and not url.startswith(("sqlite+aiosqlite:", "postgresql+asyncpg:")):
         raise SettingsError("database_url: starts with sqlite+aiosqlite: or postgresql+asyncpg:")
@@ -121,6 +124,22 @@ def check(settings: Settings) -> None:
         raise SettingsError("echo_hub_url: starts with https:// or http://")
     if settings.keyholder_url is not None and not settings.keyholder_url.startswith(("unix:", "http://")):
         raise SettingsError("keyholder_url: starts with unix: or http://")
+
+
+def _check_oidc(settings: Settings) -> None:
+    if settings.admin_url is not None and not re.fullmatch(r"https?://[^/\s]+", settings.admin_url):
+        raise SettingsError("admin_url: is https://HOST, without a path")
+    try:
+        for text in settings.oidc_roles:
+            parse_role(text)
+    except ValueError as error:
+        raise SettingsError(f"oidc_roles: {error}") from None
+    if settings.oidc_issuer is None:
+        return
+    if not settings.oidc_issuer.startswith(("https://", "http://localhost", "http://127.0.0.1", "http://[::1]")):
+        raise SettingsError("oidc_issuer: starts with https://")
+    if settings.admin_url is None or settings.oidc_client_id is None or not settings.oidc_roles:
+        raise SettingsError("admin_url, oidc_client_id and oidc_roles: needed with oidc_issuer")
 
 
 def to_environment(settings: Settings) -> dict[str, str]:

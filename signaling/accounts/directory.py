@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import select
 
+from signaling.accounts.standing import is_out, takes_part
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, devices
 from signaling.wire.certificate import DeviceCertificate
@@ -23,7 +24,7 @@ class AccountFacts(Struct, frozen=True):
     business: bool = False
     """A business: who deals with it sees that (P30)."""
     restricted: bool = False
-    """Frozen by its owner: it is called by nobody and is nobody's match (P23)."""
+    """Frozen by its owner, or blocked by an operator: it is called by nobody and is nobody's match (P23)."""
     service: bool = False
     """A service of the operator's, as the test call: everyone may call it."""
 
@@ -51,7 +52,7 @@ class Directory:
             who_can_call=WhoCanCall(row.who_can_call),
             devices=decoded,
             business=row.business,
-            restricted=row.restricted_at is not None,
+            restricted=is_out(row),
             service=row.service is not None,
         )
 
@@ -62,7 +63,7 @@ class Directory:
         async with self._database.begin() as connection:
             for start in range(0, len(wanted), 500):
                 query = select(accounts.c.id, accounts.c.discovery_token).where(
-                    accounts.c.id.in_(wanted[start : start + 500]), accounts.c.restricted_at.is_(None)
+                    accounts.c.id.in_(wanted[start : start + 500]), takes_part()
                 )
                 found.update({row.id: row.discovery_token for row in await connection.execute(query)})
         return found
@@ -74,7 +75,7 @@ class Directory:
         async with self._database.begin() as connection:
             for start in range(0, len(wanted), 500):  # SQLite bounds the parameters of one statement
                 query = select(accounts.c.discovery_token, accounts.c.id).where(
-                    accounts.c.discovery_token.in_(wanted[start : start + 500]), accounts.c.restricted_at.is_(None)
+                    accounts.c.discovery_token.in_(wanted[start : start + 500]), takes_part()
                 )
                 found.update({row.discovery_token: row.id for row in await connection.execute(query)})
         return found

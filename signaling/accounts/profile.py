@@ -13,7 +13,7 @@ from signaling.gateway.request import Session
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, devices, pictures, presence_exceptions
 from signaling.wire.errors import ErrorCode, Refused
-from signaling.wire.rest import Account, ChangeSettings, LastSeenRule, LastSeenTo, OnlineRule, OnlineTo, WhoCanCall
+from signaling.wire.rest import Account, BlockedFor, ChangeSettings, LastSeenRule, LastSeenTo, OnlineRule, OnlineTo, WhoCanCall
 
 
 class ProfileService:
@@ -53,6 +53,8 @@ class ProfileService:
             always_relay=row.always_relay,
             business=row.business,
             restricted_at=UNSET if row.restricted_at is None else row.restricted_at,
+            blocked_at=UNSET if row.blocked_at is None else row.blocked_at,
+            blocked_for=UNSET if row.blocked_for is None else BlockedFor(row.blocked_for),
             country=country_of(row.phone),
             name=UNSET if row.name is None else row.name,
             about=UNSET if row.about is None else row.about,

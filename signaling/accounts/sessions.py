@@ -46,6 +46,7 @@ class Sessions:
                 devices.c.certificate,
                 accounts.c.phone,
                 accounts.c.restricted_at,
+                accounts.c.blocked_at,
                 accounts.c.policy_version,
                 accounts.c.service,
             )
@@ -63,6 +64,7 @@ class Sessions:
             phone=row.phone,
             certificate=certificate,
             restricted=row.restricted_at is not None,
+            blocked=row.blocked_at is not None,
             # nobody reads a policy for a service
             acknowledged=row.service is not None or self._policy_version in (None, row.policy_version),
         )

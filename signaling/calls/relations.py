@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import and_, func, select
 
+from signaling.accounts.standing import takes_part
 from signaling.calls.policy import Relation
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, blocks, devices
@@ -102,7 +103,7 @@ class Relations:
             select(
                 accounts.c.discovery_token,
                 accounts.c.who_can_call,
-                accounts.c.restricted_at,
+                takes_part().label("takes_part"),
                 accounts.c.service,
                 _callers.c.service.label("caller_service"),
                 _callers.c.discovery_token.label("caller_token"),
@@ -129,8 +130,8 @@ class Relations:
             callee_exists=bool(found),
             caller_has_callee=mine,
             callee_has_caller=theirs,
-            # a frozen account is to the caller as one that blocked them: nobody home (P23)
-            blocked=row.blocked_at is not None or row.restricted_at is not None,
+            # an account that is frozen, or blocked by an operator, is to the caller as one that blocked them: nobody home (P23)
+            blocked=row.blocked_at is not None or not row.takes_part,
             who_can_call=WhoCanCall(row.who_can_call),
             caller_is_service=row.caller_service is not None,
             callee_is_service=row.service is not None,

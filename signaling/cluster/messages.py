@@ -59,6 +59,14 @@ class Restricted(Struct, frozen=True, array_like=True, tag="f"):
     restricted: bool
 
 
+class Blocked(Struct, frozen=True, array_like=True, tag="b"):
+    """An operator blocked an account, or unblocked it."""
+
+    account: str
+    devices: list[str]
+    blocked: bool
+
+
 class Renewed(Struct, frozen=True, array_like=True, tag="n"):
     """Sessions of these devices are to be read anew (a number changed, a policy was acknowledged): they reconnect."""
 
@@ -82,7 +90,18 @@ class Missed(Struct, frozen=True, array_like=True, tag="m"):
 
 
 BusMessage = (
-    Text | AccountText | Replaced | PairChanged | Resync | DevicesRemoved | Restricted | Renewed | Invalidated | Joined | Missed
+    Text
+    | AccountText
+    | Replaced
+    | PairChanged
+    | Resync
+    | DevicesRemoved
+    | Restricted
+    | Blocked
+    | Renewed
+    | Invalidated
+    | Joined
+    | Missed
 )
 """Everything that may be on the bus."""
 

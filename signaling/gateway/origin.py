@@ -19,7 +19,7 @@ def origin_allowed(origin: str | None, *, scheme_host: Iterable[str], allowed: I
 
 def client_address(remote: str, forwarded_for: str | None, proxies: Sequence[Network]) -> str:
     """The client's address: the peer's, or the last untrusted one of X-Forwarded-For when the peer is a trusted proxy."""
-    if not _trusted(remote, proxies) or not forwarded_for:
+    if not trusted(remote, proxies) or not forwarded_for:
         return remote
     hops = [hop.strip() for hop in forwarded_for.split(",")][-32:]
     for hop in reversed(hops):
@@ -27,7 +27,7 @@ def client_address(remote: str, forwarded_for: str | None, proxies: Sequence[Net
             ipaddress.ip_address(hop)
         except ValueError:
             return remote
-        if not _trusted(hop, proxies):
+        if not trusted(hop, proxies):
             return hop
     return hops[0]
 
@@ -45,7 +45,8 @@ def limit_key(address: str) -> str:
     return str(ip)
 
 
-def _trusted(address: str, proxies: Sequence[Network]) -> bool:
+def trusted(address: str, proxies: Sequence[Network]) -> bool:
+    """Whether a peer is one of the proxies."""
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

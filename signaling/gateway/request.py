@@ -18,6 +18,8 @@ class Session(Struct, frozen=True):
     certificate: DeviceCertificate
     restricted: bool = False
     """The account is frozen: see ``privacy/restriction.py``."""
+    blocked: bool = False
+    """An operator blocked the account: see ``accounts/blocking.py``."""
     acknowledged: bool = True
     """The account has acknowledged the policy in force (P04)."""
 

@@ -6,9 +6,9 @@ The order is: rate, origin, bearer, size, body. Nothing is parsed for a request 
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -20,10 +20,11 @@ from signaling.accounts.sessions import Sessions
 from signaling.gateway.counts import RestCounts
 from signaling.gateway.origin import Network, client_address, limit_key, origin_allowed
 from signaling.gateway.rate import TokenBuckets
-from signaling.gateway.request import Download, Handler, Handlers, RestRequest, Session
-from signaling.limits.rules import REQUESTS_FROM_ADDRESS, REQUESTS_OF_ACCOUNT, REQUESTS_OF_DEVICE
+from signaling.gateway.request import Download, Handlers, RestRequest, Session
+from signaling.limits.rules import REQUESTS_FROM_ADDRESS, REQUESTS_OF_ACCOUNT, REQUESTS_OF_DEVICE, Charge
 from signaling.limits.service import Limits
 from signaling.telemetry.counting import count
+from signaling.wire.admin.frame import AdminEndpoint
 from signaling.wire.codec import describe
 from signaling.wire.errors import ERRORS, ErrorCode, Refused
 from signaling.wire.ids import ID_PATTERN
@@ -82,46 +83,67 @@ def error_response(refused: Refused) -> web.Response:
     )
 
 
-class RestGateway:
-    """Makes the routes. Raises ``ValueError`` when an endpoint has no handler, or a handler no endpoint."""
+E = TypeVar("E", Endpoint, AdminEndpoint)
+"""Endpoints of one API."""
+
+
+class Inputs(Struct, frozen=True):
+    """A request, read and validated. ``asker``: who asks, as the gateway knows them; ``address``: what limits count by."""
+
+    asker: Any
+    body: Any
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    address: str
+
+
+class Gateway(Generic[E]):
+    """What every REST gateway does; who may ask is for the class that is made of it (``_asker``).
+
+    Raises ``ValueError`` when an endpoint has no handler, or a handler no endpoint.
+    """
 
     def __init__(
         self,
+        endpoints: Sequence[E],
+        handlers: Collection[str],
         *,
-        handlers: Handlers,
-        sessions: Sessions,
+        prefix: str,
+        path_patterns: Mapping[str, str],
         limits: Limits,
         limiter: AddressLimiter,
+        counts: RestCounts,
         origins: Iterable[str] = (),
         proxies: Iterable[Network] = (),
     ) -> None:
-        ids = {endpoint.id for endpoint in ENDPOINTS}
-        if ids != handlers.keys():
-            raise ValueError(f"endpoints and handlers differ: {sorted(ids ^ handlers.keys())}")
-        self._handlers = handlers
-        self._sessions = sessions
+        ids = {endpoint.id for endpoint in endpoints}
+        if ids != set(handlers) or len(ids) != len(endpoints):
+            raise ValueError(f"endpoints and handlers differ: {sorted(ids ^ set(handlers))}")
+        self._endpoints: tuple[E, ...] = tuple(endpoints)
+        self._prefix = prefix
+        self._path_patterns = path_patterns
         self.origins = frozenset(origins)
-        self._proxies = tuple(proxies)
+        self.proxies = tuple(proxies)
         self._limits = limits
         self.limiter = limiter
-        self.counts = RestCounts()
+        self.counts = counts
 
     def counted(self, endpoint: str, outcome: str) -> None:
         """One request more, by the id of its endpoint and ``ok`` or an error code."""
         count(self.counts.requests, (endpoint, outcome))
 
     def routes(self) -> list[web.AbstractRouteDef]:
-        """One route per endpoint, CORS preflight included; unknown paths and methods under ``/v1/`` get error bodies."""
+        """One route per endpoint, CORS preflight included; unknown paths and methods under the prefix get error bodies."""
         routes: list[web.AbstractRouteDef] = [
-            web.route(endpoint.method, endpoint.path, self._route(endpoint, self._handlers[endpoint.id])) for endpoint in ENDPOINTS
+            web.route(endpoint.method, endpoint.path, self._route(endpoint)) for endpoint in self._endpoints
         ]
-        routes.append(web.route("*", "/v1/{rest:.*}", self._unknown))
+        routes.append(web.route("*", self._prefix + "{rest:.*}", self._unknown))
         return routes
 
     def address(self, request: web.Request) -> str:
         """The client's address."""
         forwarded = request.headers.getall("X-Forwarded-For", [])
-        return client_address(request.remote or "", ",".join(forwarded) or None, self._proxies)
+        return client_address(request.remote or "", ",".join(forwarded) or None, self.proxies)
 
     def check_origin(self, request: web.Request) -> str | None:
         """The request's origin if it is a page's. Raises ``Refused(forbidden_origin)``."""
@@ -131,28 +153,34 @@ class RestGateway:
             raise Refused(ErrorCode.FORBIDDEN_ORIGIN)
         return origin
 
-    def _route(self, endpoint: Endpoint, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        decoder = None if endpoint.body is None else msgspec.json.Decoder(endpoint.body)
-        query_patterns = {query.name: re.compile(query.pattern) for query in endpoint.query}
-        path_patterns = {name: re.compile(PATH_PATTERNS[name]) for name in re.findall(r"\{(\w+)\}", endpoint.path)}
+    def _answer(self, endpoint: E) -> Callable[[web.Request, Inputs], Awaitable[Struct | None]]:
+        """What does one endpoint's work, once its inputs are read: who asks is checked before."""
+        raise NotImplementedError
+
+    async def _asker(self, endpoint: E, request: web.Request) -> Any:
+        """Who asks. Raises ``Refused`` before anything of the request is read."""
+        raise NotImplementedError
+
+    def _route(self, endpoint: E) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        read = self._reader(endpoint)
+        work = self._answer(endpoint)
 
         async def answer(request: web.Request) -> Struct | None:
-            bearer, session = "", None
-            if endpoint.auth is not Auth.NONE:
-                found = _BEARER.match(request.headers.get("Authorization", ""))
-                if found is None:
-                    raise Refused(ErrorCode.UNAUTHENTICATED)
-                bearer = found[1]
-                if endpoint.auth is Auth.SESSION:
-                    session = await self._sessions.authenticate(bearer)
-                    if session is None:
-                        raise Refused(ErrorCode.UNAUTHENTICATED)
-                    if session.restricted and not endpoint.when_restricted:
-                        raise Refused(ErrorCode.RESTRICTED)
-                    if not session.acknowledged and not endpoint.when_unacknowledged:
-                        raise Refused(ErrorCode.POLICY_NOT_ACKNOWLEDGED)
+            return await work(request, await read(request, await self._asker(endpoint, request)))
+
+        async def route(request: web.Request) -> web.StreamResponse:
+            return await self._guard(request, answer, endpoint)
+
+        return route
+
+    def _reader(self, endpoint: E) -> Callable[[web.Request, Any], Awaitable[Inputs]]:
+        decoder = None if endpoint.body is None else msgspec.json.Decoder(endpoint.body)
+        query_patterns = {query.name: re.compile(query.pattern) for query in endpoint.query}
+        path_patterns = {name: re.compile(self._path_patterns[name]) for name in re.findall(r"\{(\w+)\}", endpoint.path)}
+
+        async def read(request: web.Request, asker: Any) -> Inputs:
             address = limit_key(self.address(request))
-            await self._count(address, session)
+            await self._count(address, asker)
             for name, pattern in path_patterns.items():
                 if not pattern.match(request.match_info[name]):
                     raise Refused(ErrorCode.NOT_FOUND)
@@ -168,34 +196,22 @@ class RestGateway:
                     raise Refused(ErrorCode.INVALID, describe(error)) from None
                 except (msgspec.DecodeError, UnicodeError, RecursionError):
                     raise Refused(ErrorCode.MALFORMED) from None
-            return await handler(
-                RestRequest(
-                    body=body,
-                    path=dict(request.match_info),
-                    query=query,
-                    bearer="" if session is not None else bearer,
-                    address=address,
-                    _session=session,
-                )
-            )
+            return Inputs(asker, body, dict(request.match_info), query, address)
 
-        async def route(request: web.Request) -> web.StreamResponse:
-            return await self._guard(request, answer, endpoint)
+        return read
 
-        return route
+    def _charges(self, asker: Any) -> list[Charge]:
+        """What a request is charged to besides its address."""
+        return []
 
-    async def _count(self, address: str, session: Session | None) -> None:
+    async def _count(self, address: str, asker: Any) -> None:
         """Charge a request in common with the other hubs. Raises ``Refused(rate_limited)``."""
-        charge = self._limits.charge
-        charges = [charge(REQUESTS_FROM_ADDRESS, address)]
-        if session is not None:
-            charges += (charge(REQUESTS_OF_ACCOUNT, session.account), charge(REQUESTS_OF_DEVICE, session.device))
-        wait = await self._limits.take(*charges)
+        wait = await self._limits.take(self._limits.charge(REQUESTS_FROM_ADDRESS, address), *self._charges(asker))
         if wait:
             raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
 
     async def _unknown(self, request: web.Request) -> web.StreamResponse:
-        methods = {endpoint.method for endpoint in ENDPOINTS if _matches(endpoint.path, request.path)}
+        methods = {endpoint.method for endpoint in self._endpoints if _matches(endpoint.path, request.path)}
 
         async def answer(_request: web.Request) -> None:
             if request.method == "OPTIONS" and methods:
@@ -212,7 +228,7 @@ class RestGateway:
         return response
 
     async def _guard(
-        self, request: web.Request, answer: Callable[[web.Request], Awaitable[Struct | None]], endpoint: Endpoint | None
+        self, request: web.Request, answer: Callable[[web.Request], Awaitable[Struct | None]], endpoint: E | None
     ) -> web.StreamResponse:
         """Run one request; every way that it can fail becomes an answer of the protocol."""
         origin, name, began = None, "unknown" if endpoint is None else endpoint.id, time.monotonic()
@@ -222,26 +238,7 @@ class RestGateway:
             if wait:
                 raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
             origin = self.check_origin(request)
-            result = await answer(request)
-            if result is None:
-                response = web.Response(status=204, headers={"Cache-Control": "no-store"})
-            elif isinstance(result, Download) and endpoint is not None:
-                response = web.Response(
-                    body=result.content,
-                    content_type=endpoint.download or "application/octet-stream",
-                    headers={
-                        "Cache-Control": "no-store",
-                        "Content-Disposition": f'attachment; filename="{result.filename}"',
-                        "X-Content-Type-Options": "nosniff",
-                    },
-                )
-            else:
-                response = web.Response(
-                    status=200 if endpoint is None else endpoint.status,
-                    body=msgspec.json.encode(result),
-                    content_type="application/json",
-                    headers={"Cache-Control": "no-store"},
-                )
+            response = self._respond(await answer(request), endpoint)
         except Refused as refused:
             outcome = refused.code
             response = error_response(refused)
@@ -260,6 +257,99 @@ class RestGateway:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
         return response
+
+    def _respond(self, result: Struct | None, endpoint: E | None) -> web.Response:
+        """A handler's answer as an HTTP answer."""
+        if result is None:
+            return web.Response(status=204, headers={"Cache-Control": "no-store"})
+        if isinstance(result, Download) and endpoint is not None:
+            return web.Response(
+                body=result.content,
+                content_type=endpoint.download or "application/octet-stream",
+                headers={
+                    "Cache-Control": "no-store",
+                    "Content-Disposition": f'attachment; filename="{result.filename}"',
+                    "X-Content-Type-Options": "nosniff",
+                },
+            )
+        return web.Response(
+            status=200 if endpoint is None else endpoint.status,
+            body=msgspec.json.encode(result),
+            content_type="application/json",
+            headers={"Cache-Control": "no-store"},
+        )
+
+
+class RestGateway(Gateway[Endpoint]):
+    """The users' API: the asker is a device, or who holds a token of one step."""
+
+    def __init__(
+        self,
+        *,
+        handlers: Handlers,
+        sessions: Sessions,
+        limits: Limits,
+        limiter: AddressLimiter,
+        origins: Iterable[str] = (),
+        proxies: Iterable[Network] = (),
+    ) -> None:
+        super().__init__(
+            ENDPOINTS,
+            handlers,
+            prefix="/v1/",
+            path_patterns=PATH_PATTERNS,
+            limits=limits,
+            limiter=limiter,
+            counts=RestCounts(),
+            origins=origins,
+            proxies=proxies,
+        )
+        self._handlers = handlers
+        self._sessions = sessions
+
+    def _charges(self, asker: str | Session) -> list[Charge]:
+        if isinstance(asker, str):
+            return []
+        charge = self._limits.charge
+        return [charge(REQUESTS_OF_ACCOUNT, asker.account), charge(REQUESTS_OF_DEVICE, asker.device)]
+
+    async def _asker(self, endpoint: Endpoint, request: web.Request) -> str | Session:
+        """The device's session; else the bearer token, for whose it is; empty where none is needed."""
+        if endpoint.auth is Auth.NONE:
+            return ""
+        found = _BEARER.match(request.headers.get("Authorization", ""))
+        if found is None:
+            raise Refused(ErrorCode.UNAUTHENTICATED)
+        if endpoint.auth is not Auth.SESSION:
+            return found[1]
+        session = await self._sessions.authenticate(found[1])
+        if session is None:
+            raise Refused(ErrorCode.UNAUTHENTICATED)
+        if session.blocked and not (endpoint.when_restricted or endpoint.when_blocked):
+            raise Refused(ErrorCode.BLOCKED)
+        if session.restricted and not endpoint.when_restricted:
+            raise Refused(ErrorCode.RESTRICTED)
+        if not session.acknowledged and not endpoint.when_unacknowledged:
+            raise Refused(ErrorCode.POLICY_NOT_ACKNOWLEDGED)
+        return session
+
+    def _answer(self, endpoint: Endpoint) -> Callable[[web.Request, Inputs], Awaitable[Struct | None]]:
+        handler = self._handlers[endpoint.id]
+
+        async def answer(_request: web.Request, inputs: Inputs) -> Struct | None:
+            signed_in = isinstance(inputs.asker, Session)
+            return await handler(
+                RestRequest(
+                    body=inputs.body,
+                    path=inputs.path,
+                    query=inputs.query,
+                    bearer="" if signed_in else inputs.asker,
+                    address=inputs.address,
+                    _session=inputs.asker if signed_in else None,
+                )
+            )
+
+        return answer
 
 
 def frames_only(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:

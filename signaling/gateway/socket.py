@@ -51,7 +51,11 @@ _STORES: Final = (RedisError, SQLAlchemyError, OSError, TimeoutError)
 """What a store that does not answer raises."""
 _RETRY: Final = 1.0
 """Seconds until the next try to say that a device left, when Redis did not answer."""
-_CLOSES: Final = {ErrorCode.RESTRICTED: CloseCode.RESTRICTED, ErrorCode.RATE_LIMITED: CloseCode.RATE_LIMITED}
+_CLOSES: Final = {
+    ErrorCode.RESTRICTED: CloseCode.RESTRICTED,
+    ErrorCode.BLOCKED: CloseCode.BLOCKED,
+    ErrorCode.RATE_LIMITED: CloseCode.RATE_LIMITED,
+}
 """How a socket is closed whose ``hello`` was refused; else as not authenticated."""
 _AT_ONCE: Final = 64
 """Clients that are let in at the same time, the others wait their turn: a stampede must not take the stores from those who are in."""
@@ -368,6 +372,8 @@ class SocketGateway:
             session = await self._sessions.authenticate(message.token)
             if session is None:
                 raise Refused(ErrorCode.UNAUTHENTICATED)
+            if session.blocked:
+                raise Refused(ErrorCode.BLOCKED)
             if session.restricted:
                 raise Refused(ErrorCode.RESTRICTED)
             charge = self._limits.charge

@@ -1,1 +1,1 @@
-"""Operators: people who answer users and act on written requests. Each has a name and a secret; what they do is on record."""
+"""Operators: people who look after the service and its users. Who they are, how they sign in, what they may do, and the record of what they did."""

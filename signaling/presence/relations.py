@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from sqlalchemy import select
 
+from signaling.accounts.standing import takes_part
 from signaling.presence.rules import Sight, Toward, records_last_seen, sight
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, blocks, presence_exceptions
@@ -74,7 +75,7 @@ class Relations:
         # not one transaction: a change in between is told after it was committed, and then all of it is read again
         for chunk in _chunks([account, *others]):
             query = select(a.id, a.discovery_token, a.last_seen_to, a.online_to)
-            query = query.where(a.id.in_(chunk), a.restricted_at.is_(None))
+            query = query.where(a.id.in_(chunk), takes_part())
             for row in await self._database.fetch(query):
                 facts[row.id] = row.discovery_token, LastSeenTo(row.last_seen_to), OnlineTo(row.online_to)
         # all of one account's marks: they are bounded, or few
@@ -90,6 +91,6 @@ class Relations:
         for chunk in _chunks(ids):
             query = select(accounts.c.id, accounts.c.last_seen_to).where(accounts.c.id.in_(chunk))
             if now:
-                query = query.where(accounts.c.restricted_at.is_(None))
+                query = query.where(takes_part())
             found.update(row.id for row in await self._database.fetch(query) if records_last_seen(LastSeenTo(row.last_seen_to)))
         return frozenset(found)

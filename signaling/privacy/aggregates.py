@@ -14,8 +14,9 @@ import phonenumbers
 from msgspec import Struct
 from sqlalchemy import select
 
+from signaling.accounts.standing import takes_part
 from signaling.operators.audit import Action, AuditTrail
-from signaling.operators.service import Operator
+from signaling.operators.operator import Operator
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, objections
 from signaling.wire.rest import Interest
@@ -62,9 +63,8 @@ class AggregateService:
     async def read(self, operator: Operator) -> Aggregates:
         """The counts as of now."""
         objecting = select(objections.c.account).where(objections.c.interest == Interest.STATISTICS)
-        people = accounts.c.service.is_(None) & accounts.c.restricted_at.is_(None)
-        query = select(accounts.c.phone).where(people, accounts.c.id.not_in(objecting))
+        query = select(accounts.c.phone).where(takes_part(), accounts.c.service.is_(None), accounts.c.id.not_in(objecting))
         async with self._database.begin() as connection:
             phones = list((await connection.execute(query)).scalars())
-            await self._audit.write(connection, operator.name, Action.AGGREGATES_READ, "")
+            await self._audit.write(connection, operator, Action.AGGREGATES_READ, "")
         return Aggregates(publishable(await asyncio.to_thread(countries, phones)))

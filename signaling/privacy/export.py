@@ -30,8 +30,11 @@ SCHEMA_FILE: Final = Path(__file__).with_name("export.schema.json")
 NOT_PERSONAL: Final[dict[str, str]] = {
     "owed_erasures": "notes of deletions under way; nobody who can ask for an export has one",
     "operators": "people who work for the service; no users",
+    "operator_passkeys": "people who work for the service; no users",
+    "operator_sessions": "people who work for the service; no users",
+    "operator_tokens": "people who work for the service; no users",
     "announcements": "news about the service, the same for everybody",
-    "audit_log": "what operators did; names no user",
+    "audit_log": "what operators did; names no person",
 }
 """Tables without data of a user who could ask, and why."""
 

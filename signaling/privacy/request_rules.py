@@ -8,15 +8,9 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from signaling.wire.admin.people import RequestKind
 
-class Kind(StrEnum):
-    """What is asked for."""
-
-    ACCESS = "access"
-    ERASURE = "erasure"
-    RESTRICTION = "restriction"
-    RELEASE = "release"
-    """The end of a restriction."""
+Kind = RequestKind
 
 
 class State(StrEnum):

@@ -1,6 +1,6 @@
 """Written requests (P24): an operator opens one, the person's identity is checked, another operator confirms, and it is done.
 
-Every step is on the audit trail in the same transaction. A request that is over names no account any more. The command ``kloudtalk request``
+Every step is on the audit trail in the same transaction. A request that is over names no account any more. The operators' API
 uses this; an operator's page can use it as it is.
 """
 
@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from signaling.accounts import rules as account_rules
 from signaling.accounts.delivery import Delivery, DeliveryError
 from signaling.operators.audit import Action, AuditTrail
+from signaling.operators.operator import NoSuchThing, Operator, OperatorError
 from signaling.operators.references import new_reference
-from signaling.operators.service import Operator, OperatorError
 from signaling.privacy import request_rules as rules
 from signaling.privacy.owed import OwedErasures, What
 from signaling.privacy.request_rules import Evidence, Kind, Request, RuleBroken, State
@@ -95,9 +95,9 @@ class RequestService:
                 values = {"id": request, "kind": kind, "account": account, "state": State.OPENED, "opened_by": operator.name}
                 await connection.execute(insert(rights_requests).values(opened_at=self._now(), **values))
             action = Action.NOTHING_FOUND if account is None else Action.REQUEST_OPENED
-            await self._audit.write(connection, operator.name, action, "" if account is None else request)
+            await self._audit.write(connection, operator, action, "" if account is None else request)
         if account is None:
-            raise OperatorError("no account has this number or address: nothing is stored about this person under it")
+            raise NoSuchThing("no account has this number or address: nothing is stored about this person under it")
         return await self.get(request)
 
     async def send_code(self, operator: Operator, request: str, channel: Channel) -> None:
@@ -113,7 +113,7 @@ class RequestService:
             digest = account_rules.code_digest(self._pepper, request, "request", code)
             values = {"code_digest": digest, "code_sent_at": self._now(), "code_tries": 0}
             await self._change(connection, request, **values)
-            await self._audit.write(connection, operator.name, Action.CODE_SENT, request)
+            await self._audit.write(connection, operator, Action.CODE_SENT, request)
         try:
             await self._delivery[channel].send(contact.phone if channel is Channel.PHONE else contact.email, code)
         except DeliveryError as error:
@@ -136,7 +136,7 @@ class RequestService:
             except Refused as refused:
                 wrong = refused.message
                 await self._change(connection, request, code_tries=tries)
-                await self._audit.write(connection, operator.name, Action.CODE_WRONG, request)
+                await self._audit.write(connection, operator, Action.CODE_WRONG, request)
             else:
                 await self._verified(connection, operator, request, Evidence.CODE)
         if wrong is not None:
@@ -158,7 +158,7 @@ class RequestService:
             row = await self._row(connection, request)
             self._allowed(lambda seen: rules.may_confirm(seen, operator.name), row)
             await self._change(connection, request, state=State.CONFIRMED, confirmed_by=operator.name)
-            await self._audit.write(connection, operator.name, Action.CONFIRMED, request)
+            await self._audit.write(connection, operator, Action.CONFIRMED, request)
         return await self.get(request)
 
     async def fulfil(self, operator: Operator, request: str, hand_over: Callable[[bytes], Awaitable[object]]) -> RequestView:
@@ -194,7 +194,7 @@ class RequestService:
         values = {"state": State.VERIFIED, "verified_by": operator.name, "evidence": evidence, "code_digest": None}
         await self._change(connection, request, **values)
         action = Action.VERIFIED_BY_CODE if evidence is Evidence.CODE else Action.VERIFIED_BY_DOCUMENT
-        await self._audit.write(connection, operator.name, action, request)
+        await self._audit.write(connection, operator, action, request)
 
     async def _close(
         self, operator: Operator, request: str, state: State, action: Action, *, work: tuple[What, bool] | None = None
@@ -205,7 +205,7 @@ class RequestService:
                 # with the end of the request: neither is there without the other
                 await self._owed.note_with(connection, row.account, work[0], known=work[1])
             await self._change(connection, request, state=state, closed_at=self._now(), account=None, code_digest=None)
-            await self._audit.write(connection, operator.name, action, request)
+            await self._audit.write(connection, operator, action, request)
 
     async def _change(self, connection: AsyncConnection, request: str, **values: Any) -> None:
         await connection.execute(update(rights_requests).where(rights_requests.c.id == request).values(**values))
@@ -214,7 +214,7 @@ class RequestService:
         """The request, locked; ``gone``: also when its account was deleted meanwhile."""
         row = (await connection.execute(select(rights_requests).where(rights_requests.c.id == request).with_for_update())).first()
         if row is None:
-            raise OperatorError("there is no such request")
+            raise NoSuchThing("there is no such request")
         if row.account is None and not gone and row.state not in (State.FULFILLED, State.REJECTED):
             raise OperatorError("the account is gone: reject the request")
         return row

@@ -22,6 +22,8 @@ from signaling.storage.tables import (
     announcements,
     audit_log,
     call_records,
+    operator_sessions,
+    operator_tokens,
     operators,
     orders,
     rights_requests,
@@ -59,6 +61,8 @@ def rules(*, call_history_days: int) -> tuple[Rule, ...]:
         Rule("announcements", announcements.c.at, 90),
         Rule("unpaid orders", orders.c.unpaid_since, 30),
         Rule("books", orders.c.paid_at, 3650),
+        Rule("operators' sessions", operator_sessions.c.created_at, 2),
+        Rule("operators' tokens", operator_tokens.c.expires_at, 30),
         Rule("operators", operators.c.removed_at, AUDIT_YEARS * 365),
     )
 

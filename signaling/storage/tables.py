@@ -54,6 +54,8 @@ accounts: Final = Table(
     Column(
         "service", String(16), nullable=True, unique=True
     ),  # a service of the operator's, as `echo`; null: a person or a business
+    Column("blocked_at", BigInteger, nullable=True),  # blocked by an operator since; null: not
+    Column("blocked_for", String(16), nullable=True),  # what the user is told
 )
 
 pictures: Final = Table(
@@ -160,9 +162,57 @@ operators: Final = Table(
     "operators",
     metadata,
     Column("name", String(32), primary_key=True),
-    Column("secret_hash", LargeBinary(32), nullable=False),  # SHA-256; empty once removed
+    Column("role", String(8), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("enrolment_hash", LargeBinary(32), nullable=True),  # SHA-256 of the invitation's code; null once used
+    Column("enrolment_until", BigInteger, nullable=True),
+    Column("password_hash", String(128), nullable=True),  # argon2id; null until enrolled
+    Column("totp_secret", LargeBinary, nullable=True),  # sealed under a key of the hubs
+    Column("totp_step", BigInteger, nullable=False, server_default="0"),  # the newest step that was used (RFC 6238, section 5.2)
+    Column("oidc_subject", String(64), nullable=True, unique=True),  # SHA-256 of issuer and subject
+    Column("disabled_at", BigInteger, nullable=True),
     Column("removed_at", BigInteger, nullable=True),
+)
+
+operator_passkeys: Final = Table(
+    "operator_passkeys",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("operator", String(32), ForeignKey("operators.name", ondelete="CASCADE"), nullable=False),
+    Column("credential", LargeBinary(1023), nullable=False, unique=True),  # WebAuthn Level 3: at most 1,023 bytes
+    Column("public_key", LargeBinary, nullable=False),  # COSE
+    Column("uses", BigInteger, nullable=False),  # the authenticator's signature counter
+    Column("name", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger, nullable=True),
+    Index("ix_operator_passkeys_operator", "operator"),
+)
+
+operator_sessions: Final = Table(
+    "operator_sessions",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("operator", String(32), ForeignKey("operators.name", ondelete="CASCADE"), nullable=False),
+    Column("token_hash", LargeBinary(32), nullable=False, unique=True),  # SHA-256
+    Column("method", String(8), nullable=False),
+    Column("agent", String(120), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),  # to the minute
+    Index("ix_operator_sessions_operator", "operator"),
+)
+
+operator_tokens: Final = Table(
+    "operator_tokens",
+    metadata,
+    Column("id", String(22), primary_key=True),
+    Column("operator", String(32), ForeignKey("operators.name", ondelete="CASCADE"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("token_hash", LargeBinary(32), nullable=False, unique=True),  # SHA-256
+    Column("scopes", Text, nullable=False),  # permissions, separated by spaces
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger, nullable=True),  # to the minute
+    Index("ix_operator_tokens_operator", "operator"),
 )
 
 rights_requests: Final = Table(
@@ -191,7 +241,9 @@ audit_log: Final = Table(
     Column("at", BigInteger, nullable=False),
     Column("operator", String(32), nullable=False),
     Column("action", String(32), nullable=False),
-    Column("subject", String(22), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("reason", String(200), nullable=False, server_default=""),
+    Column("via", String(22), nullable=False, server_default=""),
     Column("before", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
 )

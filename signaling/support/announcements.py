@@ -8,8 +8,8 @@ from typing import Final, Protocol
 from sqlalchemy import delete, insert, select
 
 from signaling.operators.audit import Action, AuditTrail
+from signaling.operators.operator import NoSuchThing, Operator, OperatorError
 from signaling.operators.references import new_reference
-from signaling.operators.service import Operator, OperatorError
 from signaling.storage.sql import Database
 from signaling.storage.tables import announcements
 from signaling.wire.rest import Announcement, Announcements, Interest
@@ -64,7 +64,7 @@ class AnnouncementService:
         made = Announcement(new_reference(self._token_bytes), title, text, int(self._clock() * 1000))
         async with self._database.begin() as connection:
             await connection.execute(insert(announcements).values(id=made.announcement, title=title, text=text, at=made.at))
-            await self._audit.write(connection, operator.name, Action.ANNOUNCED, made.announcement)
+            await self._audit.write(connection, operator, Action.ANNOUNCED, made.announcement)
         return made
 
     async def withdraw(self, operator: Operator, announcement: str) -> None:
@@ -72,5 +72,5 @@ class AnnouncementService:
         async with self._database.begin() as connection:
             gone = await connection.execute(delete(announcements).where(announcements.c.id == announcement))
             if not gone.rowcount:
-                raise OperatorError("there is no such announcement")
-            await self._audit.write(connection, operator.name, Action.ANNOUNCEMENT_WITHDRAWN, announcement)
+                raise NoSuchThing("there is no such announcement")
+            await self._audit.write(connection, operator, Action.ANNOUNCEMENT_WITHDRAWN, announcement)

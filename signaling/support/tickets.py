@@ -13,8 +13,8 @@ from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from signaling.operators.audit import Action, AuditTrail
+from signaling.operators.operator import NoSuchThing, Operator, OperatorError
 from signaling.operators.references import new_reference
-from signaling.operators.service import Operator, OperatorError
 from signaling.storage.sql import Database
 from signaling.storage.tables import ticket_attachments, ticket_messages, tickets
 from signaling.wire import base64url
@@ -41,6 +41,7 @@ class TicketLine(Struct, frozen=True):
     """A ticket in an operator's list."""
 
     ticket: str
+    account: str
     state: TicketState
     subject: str
     changed_at: int
@@ -105,7 +106,7 @@ class TicketService:
             row = await self._attachment(connection, ticket, attachment)
         if row is None:
             raise Refused(ErrorCode.NOT_FOUND)
-        return AttachmentContent(name=row.name, media_type=row.media_type, content=base64url.encode(row.content))
+        return _content(row)
 
     async def delete(self, account: str, ticket: str) -> None:
         """Delete a ticket with everything in it, at once."""
@@ -120,25 +121,30 @@ class TicketService:
         query = select(tickets).where(tickets.c.state != TicketState.CLOSED).order_by(tickets.c.changed_at)
         async with self._database.begin() as connection:
             rows = await connection.execute(query)
-            return [TicketLine(row.id, TicketState(row.state), row.subject, row.changed_at) for row in rows]
+            return [TicketLine(row.id, row.account, TicketState(row.state), row.subject, row.changed_at) for row in rows]
+
+    async def whose(self, ticket: str) -> str:
+        """The account that opened a ticket. Raises ``OperatorError``."""
+        async with self._database.begin() as connection:
+            account: str = (await self._operators_row(connection, ticket)).account
+        return account
 
     async def read(self, operator: Operator, ticket: str) -> Ticket:
         """A ticket, for an operator; that it was read is on the audit trail. Raises ``OperatorError``."""
         async with self._database.begin() as connection:
             row = await self._operators_row(connection, ticket)
-            await self._audit.write(connection, operator.name, Action.TICKET_READ, ticket)
+            await self._audit.write(connection, operator, Action.TICKET_READ, ticket)
             return await self._read(connection, row)
 
-    async def read_attachment(self, operator: Operator, ticket: str, attachment: str) -> bytes:
-        """An attachment, for an operator. Raises ``OperatorError``."""
+    async def read_attachment(self, operator: Operator, ticket: str, attachment: str) -> AttachmentContent:
+        """An attachment, for an operator; that it was read is on the audit trail. Raises ``OperatorError``."""
         async with self._database.begin() as connection:
             await self._operators_row(connection, ticket)
             row = await self._attachment(connection, ticket, attachment)
             if row is None:
-                raise OperatorError("there is no such attachment")
-            await self._audit.write(connection, operator.name, Action.TICKET_READ, ticket)
-        content: bytes = row.content
-        return content
+                raise NoSuchThing("there is no such attachment")
+            await self._audit.write(connection, operator, Action.TICKET_READ, ticket)
+        return _content(row)
 
     async def answer(self, operator: Operator, ticket: str, text: str) -> None:
         """Answer; the user sees it as the service's. Raises ``OperatorError``."""
@@ -148,14 +154,14 @@ class TicketService:
             row = await self._operators_row(connection, ticket)
             await self._add(connection, ticket, row.account, text, [], from_operator=True)
             await self._change(connection, ticket, TicketState.ANSWERED)
-            await self._audit.write(connection, operator.name, Action.TICKET_ANSWERED, ticket)
+            await self._audit.write(connection, operator, Action.TICKET_ANSWERED, ticket)
 
     async def close(self, operator: Operator, ticket: str) -> None:
         """Close; the user can open it again by answering. Raises ``OperatorError``."""
         async with self._database.begin() as connection:
             await self._operators_row(connection, ticket)
             await self._change(connection, ticket, TicketState.CLOSED)
-            await self._audit.write(connection, operator.name, Action.TICKET_CLOSED, ticket)
+            await self._audit.write(connection, operator, Action.TICKET_CLOSED, ticket)
 
     # --- inside ------------------------------------------------------------------------------------------------------------------
 
@@ -169,7 +175,7 @@ class TicketService:
     async def _operators_row(self, connection: AsyncConnection, ticket: str) -> Any:
         row = (await connection.execute(select(tickets).where(tickets.c.id == ticket).with_for_update())).first()
         if row is None:
-            raise OperatorError("there is no such ticket")
+            raise NoSuchThing("there is no such ticket")
         return row
 
     async def _attachment(self, connection: AsyncConnection, ticket: str, attachment: str) -> Any:
@@ -231,6 +237,10 @@ class TicketService:
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
+
+
+def _content(row: Any) -> AttachmentContent:
+    return AttachmentContent(name=row.name, media_type=row.media_type, content=base64url.encode(row.content))
 
 
 def _ticket(row: Any, messages: list[TicketMessage] | None = None) -> Ticket:

@@ -22,6 +22,8 @@ class ErrorCode(StrEnum):
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
+    FORBIDDEN = "forbidden"
+    NOT_POSSIBLE = "not_possible"
     POLICY_NOT_ACKNOWLEDGED = "policy_not_acknowledged"
     # registration (P01)
     PHONE_MISSING = "phone_missing"
@@ -47,6 +49,7 @@ class ErrorCode(StrEnum):
     # rights (P22, P23)
     PROOF_INVALID = "proof_invalid"
     RESTRICTED = "restricted"
+    BLOCKED = "blocked"
     # support and plans (P27, P29)
     TOO_MANY_TICKETS = "too_many_tickets"
     TRIAL_USED = "trial_used"
@@ -68,6 +71,12 @@ class ErrorCode(StrEnum):
     TOO_MANY_CALLS = "too_many_calls"
     NO_RELAY = "no_relay"
     NO_RELAY_FREE = "no_relay_free"
+    # operators
+    SIGN_IN_FAILED = "sign_in_failed"
+    CSRF_TOKEN_WRONG = "csrf_token_wrong"  # noqa: S105 - no token
+    ENROLMENT_INVALID = "enrolment_invalid"
+    PASSWORD_WEAK = "password_weak"  # noqa: S105 - no password
+    PASSKEY_INVALID = "passkey_invalid"
 
 
 class ErrorInfo(NamedTuple):
@@ -89,6 +98,8 @@ ERRORS: Final[dict[ErrorCode, ErrorInfo]] = {
     ErrorCode.RATE_LIMITED: ErrorInfo(429, "Too many requests; `retry_after` says when to try again (seconds)."),
     ErrorCode.UNAVAILABLE: ErrorInfo(503, "A store that this needs does not answer; nothing was changed. Try again."),
     ErrorCode.INTERNAL: ErrorInfo(500, "A defect of the server; it was logged. Nothing about it is your fault."),
+    ErrorCode.FORBIDDEN: ErrorInfo(403, "Your role, or your token's scopes, do not allow this."),
+    ErrorCode.NOT_POSSIBLE: ErrorInfo(409, "This cannot be done as things stand; the message says why."),
     ErrorCode.POLICY_NOT_ACKNOWLEDGED: ErrorInfo(409, "The current privacy policy must be acknowledged first (P04)."),
     ErrorCode.PHONE_MISSING: ErrorInfo(422, "A phone number is required (P01)."),
     ErrorCode.PHONE_INVALID: ErrorInfo(422, "Not a phone number that can exist, with its country code."),
@@ -118,6 +129,9 @@ ERRORS: Final[dict[ErrorCode, ErrorInfo]] = {
     ErrorCode.RESTRICTED: ErrorInfo(
         403, "The account is frozen by its owner (P23): only rights can be exercised until it is unfrozen."
     ),
+    ErrorCode.BLOCKED: ErrorInfo(
+        403, "The account is blocked by who runs the service: only rights can be exercised. `GET /v1/account` says what for."
+    ),
     ErrorCode.TOO_MANY_TICKETS: ErrorInfo(409, "The account has as many open tickets as it may have: close or delete one first."),
     ErrorCode.TRIAL_USED: ErrorInfo(409, "The free trial was used already, or there is none."),
     ErrorCode.TOO_MANY_ORDERS: ErrorInfo(409, "There are unpaid orders enough: pay one, or wait until they expire."),
@@ -138,6 +152,11 @@ ERRORS: Final[dict[ErrorCode, ErrorInfo]] = {
     ErrorCode.TOO_MANY_CALLS: ErrorInfo(429, "This device takes part in as many calls as it may."),
     ErrorCode.NO_RELAY: ErrorInfo(404, "No relay runs here, or none carries this call: the call has its direct ways and TURN."),
     ErrorCode.NO_RELAY_FREE: ErrorInfo(503, "Every relay carries as many calls as it can; `retry_after` says when to try again."),
+    ErrorCode.SIGN_IN_FAILED: ErrorInfo(403, "What was given does not belong together, or this operator may not sign in."),
+    ErrorCode.CSRF_TOKEN_WRONG: ErrorInfo(403, "A request that changes something needs the session's `X-CSRF-Token`."),
+    ErrorCode.ENROLMENT_INVALID: ErrorInfo(403, "The invitation is unknown, used or expired: ask for a new one."),
+    ErrorCode.PASSWORD_WEAK: ErrorInfo(422, "The password is too easy to guess; the message says what it needs."),
+    ErrorCode.PASSKEY_INVALID: ErrorInfo(422, "The passkey could not be verified, or is known already; begin again."),
 }
 
 

@@ -63,6 +63,8 @@ class CloseCode:
     """No valid ``hello`` in time, or the session was revoked: sign in again."""
     RESTRICTED: Final = 4403
     """The account is frozen by its owner (P23): connect again when it is unfrozen."""
+    BLOCKED: Final = 4406
+    """The account is blocked by who runs the service; `GET /v1/account` says what for."""
     REPLACED: Final = 4409
     """The same device connected again; the newer socket stays."""
     SLOW: Final = 4410

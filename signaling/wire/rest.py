@@ -254,6 +254,21 @@ class OnlineRule(Struct, frozen=True, omit_defaults=True):
     excepted: Excepted | UnsetType = UNSET
 
 
+class BlockedFor(StrEnum):
+    """What an account is blocked for, as its user is told."""
+
+    ABUSE = "abuse"
+    """Harassment, threats, unwanted calls."""
+    SPAM = "spam"
+    FRAUD = "fraud"
+    LEGAL = "legal"
+    """The law or a court demands it."""
+    SECURITY = "security"
+    """Somebody else seems to have it."""
+    TERMS = "terms"
+    """Another breach of the terms of use."""
+
+
 class Account(Struct, frozen=True, omit_defaults=True):
     """The user's own account."""
 
@@ -274,6 +289,10 @@ class Account(Struct, frozen=True, omit_defaults=True):
     """The account is a business: who deals with it sees that (P30)."""
     restricted_at: Millis | UnsetType = UNSET
     """Set while the account is frozen: since when."""
+    blocked_at: Millis | UnsetType = UNSET
+    """Set while the account is blocked by who runs the service: since when."""
+    blocked_for: BlockedFor | UnsetType = UNSET
+    """Why."""
     name: str | UnsetType = UNSET
     about: str | UnsetType = UNSET
     about_changed_at: Millis | UnsetType = UNSET
@@ -944,7 +963,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     when_unacknowledged: bool = False
     """Works while the account has not acknowledged the policy in force (P04): rights, withdrawals, and what a call in progress needs."""
     when_restricted: bool = False
-    """Whether an account that is frozen may do this (P23)."""
+    """Whether an account that is frozen may do this (P23), or one that is blocked."""
+    when_blocked: bool = False
+    """Whether an account that is blocked may do this, beside what a frozen one may: ask support about it."""
 
 
 _E = ErrorCode
@@ -1260,9 +1281,16 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         status=201,
         errors=(_E.TOO_MANY_TICKETS,),
         when_unacknowledged=True,
+        when_blocked=True,
     ),
     Endpoint(
-        id="tickets.list", method="GET", path="/v1/tickets", summary="The user's tickets", answer=Tickets, when_unacknowledged=True
+        id="tickets.list",
+        method="GET",
+        path="/v1/tickets",
+        summary="The user's tickets",
+        answer=Tickets,
+        when_unacknowledged=True,
+        when_blocked=True,
     ),
     Endpoint(
         id="tickets.get",
@@ -1272,6 +1300,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         answer=Ticket,
         errors=(_E.NOT_FOUND,),
         when_unacknowledged=True,
+        when_blocked=True,
     ),
     Endpoint(
         id="tickets.add_message",
@@ -1282,6 +1311,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         answer=Ticket,
         errors=(_E.NOT_FOUND, _E.TOO_MANY_TICKETS),
         when_unacknowledged=True,
+        when_blocked=True,
     ),
     Endpoint(
         id="tickets.attachment",
@@ -1291,6 +1321,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         answer=AttachmentContent,
         errors=(_E.NOT_FOUND,),
         when_unacknowledged=True,
+        when_blocked=True,
     ),
     Endpoint(
         id="tickets.delete",
@@ -1299,6 +1330,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="Delete a ticket with everything in it",
         errors=(_E.NOT_FOUND,),
         when_unacknowledged=True,
+        when_blocked=True,
     ),
     Endpoint(
         id="announcements.list",

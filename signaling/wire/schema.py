@@ -1,16 +1,20 @@
-"""The protocol documents, generated from the Structs: OpenAPI 3.1 for REST, AsyncAPI 3.0 for the WebSocket.
+"""The protocol documents, generated from the Structs: OpenAPI 3.1 for REST (users, operators), AsyncAPI 3.0 for the WebSocket.
 
-``python -m signaling.wire.schema docs`` writes both; a test fails when they are not up to date.
+``python -m signaling.wire.schema docs`` writes them; a test fails when they are not up to date.
 """
 
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from signaling.wire.admin.access import CSRF_HEADER, SESSION_COOKIE
+from signaling.wire.admin.endpoints import ADMIN_ENDPOINTS
+from signaling.wire.admin.frame import Access, AdminEndpoint
 from signaling.wire.errors import ERRORS, ErrorCode
 from signaling.wire.messages import SUBPROTOCOL, ClientMessage, ServerMessage
 from signaling.wire.rest import ENDPOINTS, Auth, Endpoint, ErrorBody
@@ -38,40 +42,85 @@ def portable(schema: Any) -> Any:
 
 
 def openapi() -> dict[str, Any]:
-    """The OpenAPI 3.1 document."""
-    structs = {s for e in ENDPOINTS for s in (e.body, e.answer) if s is not None} | {ErrorBody}
+    """The OpenAPI 3.1 document of the users' API."""
+    return _document(
+        ENDPOINTS,
+        title="KloudTalk",
+        summary="Accounts, devices, contacts, call history: everything that is not real time.",
+        schemes={
+            auth.value: {"type": "http", "scheme": "bearer", "description": text}
+            for auth, text in (
+                (Auth.SESSION, "The token of a device's session."),
+                (Auth.REGISTRATION, "The token of a registration under way."),
+                (Auth.LINK, "The token that a new device got for its claim."),
+                (Auth.SERVICE, "The token that the server and a service of its operator derive from their secret."),
+            )
+        },
+    )
+
+
+def admin_openapi() -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the operators' API."""
+    return _document(
+        ADMIN_ENDPOINTS,
+        title="KloudTalk for operators",
+        summary="Operators and how they sign in; users' accounts under pseudonyms, support, written requests; calls and hubs.",
+        schemes={
+            "operator_session": {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": SESSION_COOKIE,
+                "description": f"A person's session. What is not a GET needs `{CSRF_HEADER}` besides.",
+            },
+            "operator_token": {"type": "http", "scheme": "bearer", "description": "A program's token, `kta_…`, with scopes."},
+        },
+    )
+
+
+def _document(
+    endpoints: Sequence[Endpoint | AdminEndpoint], *, title: str, summary: str, schemes: dict[str, dict[str, str]]
+) -> dict[str, Any]:
+    structs = {s for e in endpoints for s in (e.body, e.answer) if s is not None} | {ErrorBody}
     ordered = sorted(structs, key=lambda s: s.__name__)
     refs, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     ref = dict(zip(ordered, refs, strict=True))
     paths: dict[str, dict[str, Any]] = {}
-    for endpoint in ENDPOINTS:
+    for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, ref)
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "KloudTalk",
+            "title": title,
             "version": VERSION,
-            "summary": "Accounts, devices, contacts, call history: everything that is not real time.",
+            "summary": summary,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {
-            "schemas": portable(components),
-            "securitySchemes": {
-                auth.value: {"type": "http", "scheme": "bearer", "description": text}
-                for auth, text in (
-                    (Auth.SESSION, "The token of a device's session."),
-                    (Auth.REGISTRATION, "The token of a registration under way."),
-                    (Auth.LINK, "The token that a new device got for its claim."),
-                    (Auth.SERVICE, "The token that the server and a service of its operator derive from their secret."),
-                )
-            },
-        },
+        "components": {"schemas": portable(components), "securitySchemes": schemes},
     }
 
 
-def _operation(endpoint: Endpoint, ref: dict[Any, Any]) -> dict[str, Any]:
+def _who(endpoint: Endpoint | AdminEndpoint) -> tuple[list[dict[str, list[str]]], set[ErrorCode]]:
+    """Who may ask, and the codes that others get."""
+    if isinstance(endpoint, Endpoint):
+        if endpoint.auth is Auth.NONE:
+            return [], set()
+        codes = {ErrorCode.UNAUTHENTICATED}
+        if endpoint.auth is Auth.SESSION and not endpoint.when_restricted:
+            codes |= {ErrorCode.RESTRICTED} if endpoint.when_blocked else {ErrorCode.RESTRICTED, ErrorCode.BLOCKED}
+        return [{endpoint.auth.value: []}], codes
+    if endpoint.access is Access.PUBLIC:
+        return [], set()
+    codes = {ErrorCode.UNAUTHENTICATED, ErrorCode.FORBIDDEN}
+    if endpoint.method != "GET":
+        codes.add(ErrorCode.CSRF_TOKEN_WRONG)
+    if endpoint.access is Access.SELF:
+        return [{"operator_session": []}], codes
+    return [{"operator_session": []}, {"operator_token": [endpoint.access.value]}], codes
+
+
+def _operation(endpoint: Endpoint | AdminEndpoint, ref: dict[Any, Any]) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in re.findall(r"\{(\w+)\}", endpoint.path)
@@ -80,24 +129,21 @@ def _operation(endpoint: Endpoint, ref: dict[Any, Any]) -> dict[str, Any]:
         {"name": q.name, "in": "query", "description": q.description, "schema": portable({"type": "string", "pattern": q.pattern})}
         for q in endpoint.query
     ]
-    codes = {*ANY_REQUEST, *endpoint.errors}
-    if endpoint.auth is not Auth.NONE:
-        codes.add(ErrorCode.UNAUTHENTICATED)
-    if endpoint.auth is Auth.SESSION and not endpoint.when_restricted:
-        codes.add(ErrorCode.RESTRICTED)
+    security, refusals = _who(endpoint)
     responses: dict[str, Any] = {}
     if endpoint.download is not None:
         file = {"schema": {"type": "string", "format": "binary"}}
         responses[str(endpoint.status)] = {"description": "A file.", "content": {endpoint.download: file}}
     elif endpoint.answer is None:
-        responses["204"] = {"description": "Done."}
+        found = endpoint.status == 302
+        responses["302" if found else "204"] = {"description": "Elsewhere." if found else "Done."}
     else:
         responses[str(endpoint.status)] = {
             "description": (endpoint.answer.__doc__ or "Done.").splitlines()[0],
             "content": {"application/json": {"schema": ref[endpoint.answer]}},
         }
     by_status: dict[int, list[ErrorCode]] = {}
-    for code in sorted(codes):
+    for code in sorted({*ANY_REQUEST, *endpoint.errors, *refusals}):
         by_status.setdefault(ERRORS[code].status, []).append(code)
     for status, listed in sorted(by_status.items()):
         responses[str(status)] = {
@@ -112,8 +158,8 @@ def _operation(endpoint: Endpoint, ref: dict[Any, Any]) -> dict[str, Any]:
     }
     if parameters:
         operation["parameters"] = parameters
-    if endpoint.auth is not Auth.NONE:
-        operation["security"] = [{endpoint.auth.value: []}]
+    if security:
+        operation["security"] = security
     if endpoint.body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": ref[endpoint.body]}}}
     return operation
@@ -153,6 +199,7 @@ def documents() -> dict[str, str]:
     """File names and texts."""
     return {
         "openapi.json": json.dumps(openapi(), indent=2) + "\n",
+        "admin-openapi.json": json.dumps(admin_openapi(), indent=2) + "\n",
         "asyncapi.json": json.dumps(asyncapi(), indent=2) + "\n",
     }
 

@@ -1,6 +1,7 @@
 """Rights, support, plan and news by clicking, in both browsers (P22, P23, P27, P28, P29)."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -14,14 +15,15 @@ from tests.browser.test_accessibility import check
 pytestmark = pytest.mark.browser
 
 
-async def operator(service: Service, *arguments: str, secret: str = "") -> str:
+async def operator(service: Service, *arguments: str, typed: str = "") -> str:
     """A command of an operator beside the running service; answers what it prints."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "signaling", *arguments, "--data-dir", str(service._folder), cwd=ROOT,
+        sys.executable, "-m", "signaling", "admin", *arguments, cwd=ROOT,
+        env=os.environ | {"XDG_CONFIG_HOME": str(service._folder), "KLOUDTALK_ADMIN_URL": service.url},
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     async with asyncio.timeout(60):
-        said, wrong = await process.communicate(secret.encode())
+        said, wrong = await process.communicate(typed.encode())
     assert process.returncode == 0, wrong.decode()
     return said.decode()
 
@@ -29,7 +31,8 @@ async def operator(service: Service, *arguments: str, secret: str = "") -> str:
 @pytest.mark.parametrize("browser", [chromium, firefox])
 async def test_one_sees_to_one_s_own_rights(browser, service: Service, artifacts: Path) -> None:
     name = f"ada{browser.__name__[0]}"
-    secret = (await operator(service, "operator", "add", name)).split()[0]
+    code = (await operator(service, "create", name, "--role", "support", "--invite", "--data-dir", str(service._folder))).split()[0]
+    await operator(service, "enrol", name, typed=f"{code}\na horse, a battery & 3 staples\n")
     async with browser(service.url) as page:
         person = Person(f"Rita{browser.__name__}", "+4930901820" if browser is chromium else "+442079460018", page, service)
         await person.register()
@@ -73,12 +76,10 @@ async def test_one_sees_to_one_s_own_rights(browser, service: Service, artifacts
         await page.sees("I hear myself.")
         if browser is chromium:
             await check(page, "support", artifacts)
-        ticket = (await operator(service, "ticket", "list", "--as", name, secret=secret)).split()[0]
-        assert "I hear myself." in await operator(service, "ticket", "show", ticket, "--as", name, secret=secret)
-        await operator(service, "ticket", "answer", ticket, "Use headphones.", "--as", name, secret=secret)
-        await operator(
-            service, "announcement", "add", "Groups", "You can now talk with several people.", "--as", name, secret=secret
-        )
+        ticket = (await operator(service, "ticket", "list")).split()[0]
+        assert "I hear myself." in await operator(service, "ticket", "show", ticket)
+        await operator(service, "ticket", "answer", ticket, "Use headphones.")
+        await operator(service, "announcement", "add", "Groups", "You can now talk with several people.")
         await page.goto(service.url + "/?again=2#/settings/support")
         await page.sees("You can now talk with several people.")
         await page.click("button", "Got it")

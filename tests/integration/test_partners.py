@@ -3,7 +3,7 @@
 from sqlalchemy import insert
 
 from signaling.operators.audit import AuditTrail
-from signaling.operators.service import Operator
+from signaling.operators.operator import Operator
 from signaling.privacy.aggregates import AggregateService
 from signaling.storage.tables import accounts, objections
 

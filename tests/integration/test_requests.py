@@ -4,24 +4,21 @@ import asyncio
 import io
 import json
 import zipfile
-from contextlib import AsyncExitStack
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
 from signaling.operators.audit import AuditTrail, broken_at
-from signaling.operators.service import Operator, OperatorError, Operators
+from signaling.operators.operator import Operator, OperatorError
 from signaling.privacy.request_rules import Evidence, Kind, State
 from signaling.storage.tables import AUDIT_YEARS, accounts, audit_log, rights_requests
 from signaling.wire.errors import ErrorCode
 from signaling.wire.rest import Channel
 from tests.integration.hub_fixture import register
 from tests.integration.test_client_calls import ALICE, BOB
-from tests.integration.test_erasure_bytes import Codes
-from tests.integration.test_erasure_bytes import register as register_at
 from tests.integration.test_rest_account import code_of
-from tests.integration.test_serve import ROOT, kloudtalk, ready
 
 ADA, BEA = Operator("ada"), Operator("bea")
 
@@ -138,8 +135,8 @@ async def test_nobody_of_that_number_and_a_request_whose_account_went(hub):
 
 async def test_the_trail_can_be_added_to_and_nothing_else(database, clock):
     trail = AuditTrail(database, clock=clock)
-    names = Operators(database=database, audit=trail, clock=clock)
-    secrets = {name: await names.add(name) for name in ("ada", "bea")}
+    for name in ("ada", "bea"):
+        await trail.note(Operator(name), "signed_in", name, "a reason")
     for statement in (update(audit_log).values(operator="eve"), delete(audit_log)):
         with pytest.raises(DBAPIError, match="append-only"):
             async with database.begin() as connection:
@@ -150,60 +147,7 @@ async def test_the_trail_can_be_added_to_and_nothing_else(database, clock):
         values = {"operator": "ada", "action": "x", "subject": "", "before": "", "digest": ""}
         await connection.execute(insert(audit_log).values(at=old, **values))
         await connection.execute(delete(audit_log).where(audit_log.c.at == old))
-    assert await names.authenticate("ada", secrets["ada"] + "\n") == Operator("ada")
-    for name, secret in (("ada", secrets["bea"]), ("eve", ""), ("ada", "")):
-        await refused(names.authenticate(name, secret), "belong")
-    await names.remove("bea")
-    await refused(names.authenticate("bea", secrets["bea"]), "belong")
-    await refused(names.remove("bea"), "no such")
-    await refused(names.add("bea"), "twice")
-    await refused(names.add("Ada Lovelace"), "small letters")
-    assert await names.list() == ["ada"]
-
-
-async def command(folder, *arguments: str, secret: str = "") -> tuple[int, str]:
-    process = await asyncio.create_subprocess_exec(
-        str(ROOT / ".venv/bin/kloudtalk"), *arguments, "--data-dir", str(folder), cwd=folder.parent,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    async with asyncio.timeout(60):
-        said, _ = await process.communicate(secret.encode())
-    return process.returncode, said.decode()
-
-
-async def test_the_command_line_does_it_beside_a_running_service(tmp_path):
-    folder = tmp_path / "d"
-    async with kloudtalk("serve", "--port", "0", "--data-dir", str(folder)) as process:
-        url = await ready(process)
-        codes = Codes(process)
-        async with AsyncExitStack() as stack:
-            anne = await register_at(url, ALICE, codes, stack)
-            secrets = {}
-            for name in ("ada", "bea"):
-                status, said = await command(folder, "operator", "add", name)
-                assert status == 0
-                secrets[name] = said.split()[0]
-            status, said = await command(folder, "request", "open", "erasure", "--phone", ALICE, "--as", "ada", secret="wrong")
-            assert (status, "belong" in said) == (1, True)
-            status, said = await command(
-                folder, "request", "open", "erasure", "--phone", ALICE, "--as", "ada", secret=secrets["ada"]
-            )
-            assert status == 0, said
-            request = said.split()[1]
-            for who, arguments in (
-                ("ada", ("verify", request, "--document", "identity_document")),
-                ("bea", ("confirm", request)),
-                ("ada", ("fulfil", request)),
-            ):
-                status, said = await command(folder, "request", *arguments, "--as", who, secret=secrets[who])
-                assert status == 0, said
-            async with asyncio.timeout(20):
-                await anne.revoked.wait()
-            status, said = await command(folder, "operator", "aggregates", "--as", "ada", secret=secrets["ada"])
-            assert (status, '{"accounts_by_country":{}}' in said) == (0, True)
-            status, said = await command(folder, "operator", "audit")
-            assert status == 0
-            assert "fulfilled" in said
-            assert "7 entries, whole" in said  # two operators added, four steps, counts read
-    status, said = await command(tmp_path / "nowhere", "operator", "list")
-    assert (status, "not the folder" in said) == (1, True)
+    whole = await trail.read()
+    assert broken_at([*whole[:1], replace(whole[1], reason="another")]) == whole[1].seq
+    assert broken_at([*whole[:1], replace(whole[1], via="a token")]) == whole[1].seq
+    assert await trail.page(before=whole[1].seq, limit=5) == [whole[0]]

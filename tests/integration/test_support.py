@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from signaling.client.media import ToneTrack
-from signaling.operators.service import Operator, OperatorError
+from signaling.operators.operator import Operator, OperatorError
 from signaling.privacy.retention import Retention, rules
 from signaling.storage.tables import ticket_attachments, ticket_messages, tickets
 from signaling.support.tickets import MAX_OPEN
@@ -50,7 +50,7 @@ async def test_a_ticket_is_asked_answered_closed_and_opened_again(hub, alice):
     content = await alice._ask("tickets.attachment", session=True, ticket=opened.ticket, attachment=file.attachment)
     assert base64url.decode(content.content) == PICTURE
     assert [line.ticket for line in await hub.hub.tickets.queue()] == [opened.ticket]
-    assert await hub.hub.tickets.read_attachment(ADA, opened.ticket, file.attachment) == PICTURE
+    assert await hub.hub.tickets.read_attachment(ADA, opened.ticket, file.attachment) == content
     await hub.hub.tickets.answer(ADA, opened.ticket, "Use headphones.")
     answered = await alice._ask("tickets.get", session=True, ticket=opened.ticket)
     assert answered.state is TicketState.ANSWERED

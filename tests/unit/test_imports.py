@@ -11,6 +11,7 @@ PURE = (
     "calls/machine.py", "calls/policy.py", "calls/pair.py", "gateway/frames.py", "cluster/messages.py", "presence/rules.py", "accounts/rules.py", "accounts/certificates.py", "contacts/oprf.py",
     "gateway/rate.py", "gateway/origin.py", "limits/rules.py", "limits/script.py", "push/rules.py", "push/encryption.py", "privacy/request_rules.py", "privacy/proof.py", "plans/rules.py",
     "telemetry/counting.py",
+    "operators/roles.py", "operators/reasons.py",
 )  # fmt: skip
 IO = ("aiohttp", "asyncio", "redis", "sqlalchemy", "socket", "time", "random", "secrets", "os", "pathlib", "subprocess")
 
@@ -59,7 +60,7 @@ def test_features_meet_by_services_never_by_stores(feature):
 
 
 def test_services_do_not_know_the_gateway_but_for_what_a_request_is():
-    allowed = ("signaling.gateway.request", "signaling.gateway.rate")
+    allowed = ("signaling.gateway.request", "signaling.gateway.admin_request", "signaling.gateway.rate")
     for feature in FEATURES:
         for path in modules(f"signaling/{feature}"):
             assert [
@@ -76,7 +77,7 @@ def test_features_count_and_know_nothing_of_who_reads():
 
 def test_only_app_wires():
     for path in modules("signaling"):
-        if path.name not in ("cli.py", "operator_cli.py", "app.py"):
+        if path.name not in ("cli.py", "local.py", "app.py"):
             assert not any(within(n, "signaling.app") for n in imports(path)), path
 
 

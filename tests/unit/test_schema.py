@@ -11,13 +11,13 @@ from signaling.wire.errors import ERRORS, ErrorCode
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("name", ["openapi.json", "asyncapi.json"])
+@pytest.mark.parametrize("name", ["openapi.json", "admin-openapi.json", "asyncapi.json"])
 def test_the_documents_are_up_to_date(name):
     assert (DOCS / name).read_text() == schema.documents()[name], "run: python -m signaling.wire.schema docs"
 
 
 def test_every_schema_is_valid_json_schema():
-    for document in (schema.openapi(), schema.asyncapi()):
+    for document in (schema.openapi(), schema.admin_openapi(), schema.asyncapi()):
         for component in document["components"]["schemas"].values():
             Draft202012Validator.check_schema(component)
 

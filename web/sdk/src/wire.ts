@@ -20,6 +20,9 @@ export interface Account {
   readonly business?: boolean;
   /** milliseconds since 1970-01-01T00:00:00Z */
   readonly restricted_at?: number;
+  /** milliseconds since 1970-01-01T00:00:00Z */
+  readonly blocked_at?: number;
+  readonly blocked_for?: BlockedFor;
   readonly name?: string;
   readonly about?: string;
   /** milliseconds since 1970-01-01T00:00:00Z */
@@ -104,6 +107,9 @@ export interface AttachmentInfo {
   readonly media_type: string;
   readonly bytes: number;
 }
+
+/** What an account is blocked for, as its user is told. */
+export type BlockedFor = "abuse" | "fraud" | "legal" | "security" | "spam" | "terms";
 
 /** Accounts that the user blocked. */
 export interface Blocks {
@@ -619,7 +625,7 @@ export interface ErrorBody {
 }
 
 /** What went wrong, as sent in `error.code`. */
-export type ErrorCode = "address_book_full" | "answered_elsewhere" | "budget_spent" | "call_exists" | "call_to_self" | "callee_unavailable" | "certificate_invalid" | "code_expired" | "code_spent" | "code_wrong" | "consent_required" | "delivery_failed" | "device_exists" | "email_disposable" | "email_invalid" | "email_missing" | "email_taken" | "forbidden_origin" | "internal" | "invalid" | "link_state" | "malformed" | "method_not_allowed" | "no_change_pending" | "no_relay" | "no_relay_free" | "not_a_contact" | "not_found" | "not_verified" | "phone_invalid" | "phone_missing" | "phone_taken" | "picture_invalid" | "policy_not_acknowledged" | "proof_invalid" | "rate_limited" | "restricted" | "stale_devices" | "too_large" | "too_many_calls" | "too_many_devices" | "too_many_orders" | "too_many_tickets" | "trial_used" | "unauthenticated" | "unavailable" | "unknown_call" | "unknown_device" | "unknown_type" | "wrong_stage";
+export type ErrorCode = "address_book_full" | "answered_elsewhere" | "blocked" | "budget_spent" | "call_exists" | "call_to_self" | "callee_unavailable" | "certificate_invalid" | "code_expired" | "code_spent" | "code_wrong" | "consent_required" | "csrf_token_wrong" | "delivery_failed" | "device_exists" | "email_disposable" | "email_invalid" | "email_missing" | "email_taken" | "enrolment_invalid" | "forbidden" | "forbidden_origin" | "internal" | "invalid" | "link_state" | "malformed" | "method_not_allowed" | "no_change_pending" | "no_relay" | "no_relay_free" | "not_a_contact" | "not_found" | "not_possible" | "not_verified" | "passkey_invalid" | "password_weak" | "phone_invalid" | "phone_missing" | "phone_taken" | "picture_invalid" | "policy_not_acknowledged" | "proof_invalid" | "rate_limited" | "restricted" | "sign_in_failed" | "stale_devices" | "too_large" | "too_many_calls" | "too_many_devices" | "too_many_orders" | "too_many_tickets" | "trial_used" | "unauthenticated" | "unavailable" | "unknown_call" | "unknown_device" | "unknown_type" | "wrong_stage";
 
 /** Blinded elements (RFC 9497, section 3.3.1) for the key-holder. */
 export interface Evaluate {

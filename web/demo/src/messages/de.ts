@@ -516,6 +516,14 @@ export default {
     "Der Server konnte nicht prüfen, dass dieses Gerät fragt. Bitte prüfe, ob seine Uhr richtig geht.",
   "Your account is frozen. Unfreeze it in the settings to use it.":
     "Dein Konto ist eingefroren. Taue es in den Einstellungen auf, um es zu verwenden.",
+  "Your account is blocked by who runs this server.": "Dein Konto ist vom Betreiber dieses Servers gesperrt.",
+  "Your role does not allow this.": "Deine Rolle erlaubt das nicht.",
+  "This cannot be done as things stand.": "Das geht so, wie es jetzt steht, nicht.",
+  "This does not belong together, or you may not sign in.": "Das passt nicht zusammen, oder du darfst dich nicht anmelden.",
+  "Please sign in again.": "Bitte melde dich neu an.",
+  "This invitation is unknown, used or expired. Please ask for a new one.": "Diese Einladung ist unbekannt, verbraucht oder abgelaufen. Bitte lass dir eine neue geben.",
+  "This password is too easy to guess.": "Dieses Passwort ist zu leicht zu erraten.",
+  "The passkey could not be verified. Please try again.": "Der Passkey konnte nicht geprüft werden. Bitte versuche es noch einmal.",
   "You have many open questions. Please close or delete one first.":
     "Du hast viele offene Fragen. Bitte schließe oder lösche zuerst eine.",
   "You have had the free trial already.": "Du hattest die kostenlose Probe schon.",
