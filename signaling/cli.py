@@ -60,6 +60,17 @@ def parser() -> argparse.ArgumentParser:
             "internet and to nothing else. Without a turn_secret it makes one and says which settings the hub needs.",
         ),
         (
+            "backup",
+            "write what must last to one file",
+            "Copies the database, the discovery key and the key-holder's secret, also while the service runs. Address books are not in it: they "
+            "have no backup (P07). Whoever is deleted later is still in it: keep it safe, and not for long.",
+        ),
+        (
+            "restore",
+            "put a backup back",
+            "Into an empty data folder or an empty PostgreSQL database, while no hub runs. Clients upload their address books again by themselves.",
+        ),
+        (
             "migrate",
             "bring the database to a schema",
             "Hubs do it by themselves when they start. This command does it beforehand, or takes the schema back before an older release is "
@@ -75,6 +86,8 @@ def parser() -> argparse.ArgumentParser:
         _common_options(command)
         if name == "turn-config":
             _turn_options(command)
+        if name in ("backup", "restore"):
+            command.add_argument("file", type=Path, metavar="FILE", help="the backup, a tar file")
         if name == "migrate":
             command.add_argument("--to", metavar="REVISION", help="which one (default: the newest that this release knows)")
         if name in ("serve", "hub"):
@@ -163,6 +176,8 @@ def main(arguments: list[str] | None = None) -> int:
         from signaling.checks import run_checks
 
         return 0 if asyncio.run(run_checks(settings)) else 1
+    if options.command in ("backup", "restore"):
+        return _backup(settings, options.command, options.file)
     if options.command == "migrate":
         return _migrate(settings, options.to)
     if options.command == "admin":
@@ -174,6 +189,25 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except Exception as error:
         print(f"kloudtalk {options.command}: {error or type(error).__name__}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _backup(settings: Settings, command: str, file: Path) -> int:
+    from datetime import UTC, datetime
+
+    from signaling.storage.backup import BackupError, make_backup, restore_backup
+
+    try:
+        if command == "backup":
+            manifest = asyncio.run(make_backup(settings, file))
+            print(f"wrote {', '.join(manifest.files)} to {file}")
+        else:
+            manifest = asyncio.run(restore_backup(settings, file))
+            made = datetime.fromtimestamp(manifest.made_at / 1000, UTC)
+            print(f"put back {', '.join(manifest.files)} of {made:%Y-%m-%d %H:%M} UTC, made by KloudTalk {manifest.version}")
+    except (BackupError, OSError) as error:
+        print(f"kloudtalk {command}: {error}", file=sys.stderr)
         return 1
     return 0
 

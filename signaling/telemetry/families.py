@@ -1,5 +1,6 @@
 """Metric families of prometheus_client out of what was counted; and the parts that every process has."""
 
+import asyncio
 import platform
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
@@ -72,6 +73,7 @@ class ProcessMetrics:
         """See ``prometheus_client.registry.Collector``."""
         versions = {"version": signaling.__version__, "python": platform.python_version(), "role": self._role}
         yield InfoMetricFamily("kloudtalk_build", "Version of what runs here.", value=versions)
+        yield gauge("kloudtalk_event_loop_tasks", "Tasks of asyncio that have not ended.", float(len(asyncio.all_tasks())))
         yield histogram(
             "kloudtalk_event_loop_lag_seconds", "How much later than asked for the event loop ran what was due.", self._lag.seconds
         )
