@@ -105,6 +105,7 @@ class Couple:
 
     async def live(self, until: float) -> None:
         """Come, call and go until the time is over."""
+        self._left = None
         while time.monotonic() < until:
             try:
                 for person in self._people:
