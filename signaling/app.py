@@ -46,8 +46,6 @@ from signaling.accounts.registration import RegistrationService
 from signaling.accounts.registration_store import RegistrationStore
 from signaling.accounts.services import ECHO, EchoAccountService, service_token
 from signaling.accounts.sessions import Sessions
-from signaling.calls.counts import CallCounts
-from signaling.calls.counts import Step as CallStep
 from signaling.calls.history import History
 from signaling.calls.relations import Relations
 from signaling.calls.relays import RelayService
@@ -110,6 +108,7 @@ from signaling.support.announcements import AnnouncementService
 from signaling.support.tickets import TicketService
 from signaling.telemetry.hub import HubMetrics
 from signaling.telemetry.server import Ready, lives, telling
+from signaling.telemetry.steps import Steps
 from signaling.telemetry.wiring import hub_health
 from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState, Purpose, PushKind
 from turn_config.ice_servers import ice_servers
@@ -168,6 +167,7 @@ class Hub:
         self.cluster = events.cluster = Cluster(redis, handle=events.heard, on_gap=events.missed, on_death=events.died)
         pseudonyms = self.pseudonyms = Pseudonyms(settings.keyholder_secret.encode())
         limits = Limits(redis, pepper, settings.limits_scale)
+        self.steps = Steps(self.cluster.time)
         call_store = CallStore(redis, trace_seconds=settings.call_trace_hours * 3600)
         self.traces = Traces(redis, pseudonym=pseudonyms.of, shards=call_store.shards)
         self.history = events.history = History(database=database, redis=redis, node=self.cluster.node, shards=call_store.shards)
@@ -184,9 +184,8 @@ class Hub:
             tell_account=events.tell_account,
             unreached=lambda devices, ttl: self.push.wake(devices, ttl),
             pseudonym=lru_cache(_PSEUDONYMS)(pseudonyms.of) if settings.call_trace_hours else None,
-            stepped=self._stepped,
+            stepped=self.steps.take,
         )
-        self.call_counts = CallCounts()
         vapid = Vapid(settings.keyholder_secret.encode(), settings.push_contact)
         self.push = PushService(
             store=PushStore(database),
@@ -413,11 +412,6 @@ class Hub:
             draining=lambda: self.sockets.draining,
         )
 
-    def _stepped(self, steps: Sequence[CallStep]) -> None:
-        now = self.cluster.time()
-        for step in steps:
-            self.call_counts.take(step, now)
-
     def metrics(self) -> HubMetrics:
         """What the parts have counted."""
         stores = {"redis": self.redis, "address_book": self.book_redis, "sql": self.database}
@@ -425,7 +419,7 @@ class Hub:
             sockets=self.sockets,
             rest=self.rest.counts,
             calls=self.calls,
-            counts=self.call_counts,
+            counts=self.steps.counts,
             nodes=self.cluster.nodes,
             stores={name: store.latency for name, store in stores.items() if isinstance(store, Measured)},
             delivery=self._codes,

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import logging
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import signaling
 from signaling.admin_cli.main import add_commands, is_local, run_local, run_remote
 from signaling.settings import Settings
 from signaling.settings_loader import SettingsError, load_settings
+from signaling.telemetry.logs import configure as configure_logs
 
 MOVED = ("operator", "request", "ticket", "announcement")
 """Commands of old, which are below ``admin`` now."""
@@ -162,8 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingsError as error:
         print(f"kloudtalk: {error}", file=sys.stderr)
         return 2
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    set_levels(settings.log_level)
+    configure_logs(options.command, settings.log_level, settings.log_format)
     if options.command == "serve":
         from signaling.supervisor import Supervisor
 
@@ -236,11 +235,6 @@ def _migrate(settings: Settings, target: str | None) -> int:
     return 0
 
 
-def set_levels(level: str) -> None:
-    """Our own log at ``level``; libraries at warnings, whatever is set: below that they log requests, addresses and SQL parameters."""
-    logging.getLogger().setLevel(logging.WARNING)
-    for ours in ("signaling", "media"):
-        logging.getLogger(ours).setLevel(level.upper())
 
 
 async def _hub(settings: Settings) -> None:

@@ -247,3 +247,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     oidc_label: Annotated[str, Meta(min_length=1, max_length=40, description="What the button says.")] = "Single sign-on"
 
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is logged.")] = "info"
+    log_format: Annotated[
+        Literal["auto", "json", "text"],
+        Meta(description="How: one JSON object a line, lines to read, or the latter on a terminal only (`auto`)."),
+    ] = "auto"

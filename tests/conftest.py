@@ -18,6 +18,8 @@ from signaling.storage.sql import Database
 from signaling.storage.tables import metadata
 from tests.inventory import unknown_keys
 
+pytest_plugins = ["tests.log_scanner"]
+
 _names = itertools.count()
 
 

@@ -23,6 +23,7 @@ from signaling.gateway.rate import TokenBuckets
 from signaling.gateway.request import Download, Handlers, RestRequest, Session
 from signaling.limits.rules import REQUESTS_FROM_ADDRESS, REQUESTS_OF_ACCOUNT, REQUESTS_OF_DEVICE, Charge
 from signaling.limits.service import Limits
+from signaling.telemetry.context import new_request
 from signaling.telemetry.counting import count
 from signaling.wire.admin.frame import AdminEndpoint
 from signaling.wire.codec import describe
@@ -232,7 +233,7 @@ class Gateway(Generic[E]):
     ) -> web.StreamResponse:
         """Run one request; every way that it can fail becomes an answer of the protocol."""
         origin, name, began = None, "unknown" if endpoint is None else endpoint.id, time.monotonic()
-        outcome = "ok"
+        outcome, request_id = "ok", new_request()
         try:
             wait = self.limiter.take(limit_key(self.address(request)))
             if wait:
@@ -251,10 +252,12 @@ class Gateway(Generic[E]):
             log.error("%s: defect %s", name, type(error).__name__, exc_info=frames_only(error))
             outcome = ErrorCode.INTERNAL
             response = error_response(Refused(outcome))
+        response.headers["X-Request-Id"] = request_id
         self.counted(name, outcome)
         self.counts.seconds.observe(time.monotonic() - began)
         if origin is not None:
             response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
             response.headers["Vary"] = "Origin"
         return response
 

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
-from signaling.cli import set_levels
 from signaling.client.client import Client
 from signaling.client.media import ToneTrack
 from signaling.client.rest import ClientError
+from signaling.telemetry.logs import set_levels
 from signaling.wire.errors import ErrorCode
 from signaling.wire.messages import MAX_FRAME, CallInvite, Reason, Stage
 from signaling.wire.rest import MAX_BODY, Evaluate

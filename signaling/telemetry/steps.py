@@ -1,0 +1,39 @@
+"""What is done with the steps of calls, once they are stored: count them, log them, trace them."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from signaling.calls.counts import CallCounts, Step
+from signaling.wire.messages import Reason, Stage
+
+log = logging.getLogger(__name__)
+
+_BAD: Final = (Reason.FAILED, Reason.LOST)
+"""Ends that an operator wants to see without looking for them."""
+
+
+class Steps:
+    """Takes steps from ``CallService``.
+
+    Args:
+        clock: seconds since 1970, the same on every hub.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.counts = CallCounts()
+        self._clock = clock
+
+    def take(self, steps: Sequence[Step]) -> None:
+        """Steps of one unit."""
+        now = self._clock()
+        verbose = log.isEnabledFor(logging.DEBUG)
+        for step in steps:
+            self.counts.take(step, now)
+            before, after = step
+            bad = after.stage is Stage.ENDED and after.reason in _BAD
+            if (verbose and (before is None or before.stage is not after.stage)) or bad:
+                extra = {"call": after.id, "stage": str(after.stage)} | (
+                    {} if after.reason is None else {"reason": str(after.reason)}
+                )
+                log.log(logging.INFO if bad else logging.DEBUG, "call", extra=extra)
