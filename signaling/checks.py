@@ -35,8 +35,8 @@ async def run_checks(settings: Settings) -> bool:
     checks.append(("redis", lambda: _redis(settings.redis_url, persistent=True)))
     checks.append(("address books", lambda: _redis(settings.address_book_redis_url, persistent=False)))
     checks.append(("key-holder", lambda: _keyholder(settings)))
-    checks.append(("codes", lambda: _delivery(settings)))
-    checks.append(("pushes", lambda: _pushes(settings)))
+    checks.append(("codes", lambda: delivery(settings)))
+    checks.append(("pushes", lambda: pushes(settings)))
     checks.append(("ice", lambda: _ice(settings)))
     for text in (*settings.stun_urls, *settings.turn_urls):
         checks.append((text, functools.partial(_server, text, settings)))
@@ -113,7 +113,8 @@ async def _keyholder(settings: Settings) -> str:
     return "answers"
 
 
-async def _delivery(settings: Settings) -> str:
+async def delivery(settings: Settings) -> str:
+    """How codes are sent; logs in at the mail server. Raises what aiosmtplib raises."""
     if settings.email_delivery == "smtp":
         import aiosmtplib
 
@@ -130,7 +131,8 @@ async def _delivery(settings: Settings) -> str:
     return f"phone by {settings.phone_delivery}, e-mail by {settings.email_delivery}"
 
 
-async def _pushes(settings: Settings) -> str:
+async def pushes(settings: Settings) -> str:
+    """Which kinds of push are configured."""
     senders = make_senders(settings, Vapid(b"", settings.push_contact))
     doubt = "; Apple's web push refuses a push_contact at localhost" if settings.push_contact.endswith("@localhost") else ""
     return f"{', '.join(sorted(senders))} (not reached from here){doubt}"

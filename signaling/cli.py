@@ -81,6 +81,13 @@ def parser() -> argparse.ArgumentParser:
             "validate settings and reach every configured store and server",
             "Prints one line per thing; exits with 1 if any failed.",
         ),
+        (
+            "doctor",
+            "say what is wrong with an installation, and what to do",
+            "Looks at settings, stores and their kinds, the schema, the key-holder, relays, STUN and TURN servers, clock, disk, limits, ports, "
+            "and certificates, and says what to do about what it finds. Exits with 1 if anything failed. Beside a running `serve`: with the same "
+            "--data-dir and settings.",
+        ),
     ):
         command = commands.add_parser(name, help=summary, description=detail)
         _common_options(command)
@@ -90,6 +97,19 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("file", type=Path, metavar="FILE", help="the backup, a tar file")
         if name == "migrate":
             command.add_argument("--to", metavar="REVISION", help="which one (default: the newest that this release knows)")
+        if name == "doctor":
+            command.add_argument("--json", action="store_true", help="print JSON")
+            command.add_argument(
+                "--certificate",
+                action="append",
+                type=Path,
+                default=[],
+                metavar="FILE",
+                help="a TLS certificate (PEM) to look at; can be repeated",
+            )
+            command.add_argument(
+                "--url", metavar="URL", help="the service as its users reach it, to look at its certificate and whether it is ready"
+            )
         if name in ("serve", "hub"):
             command.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
             command.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8440)")
@@ -179,6 +199,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _backup(settings, options.command, options.file)
     if options.command == "migrate":
         return _migrate(settings, options.to)
+    if options.command == "doctor":
+        return _doctor(settings, options)
     if options.command == "admin":
         return run_local(settings, options)
     try:
@@ -235,6 +257,15 @@ def _migrate(settings: Settings, target: str | None) -> int:
     return 0
 
 
+def _doctor(settings: Settings, options: argparse.Namespace) -> int:
+    import msgspec
+
+    from signaling.doctor.examination import examine
+    from signaling.doctor.finding import shown
+
+    diagnosis = asyncio.run(examine(settings, certificates=options.certificate, url=options.url))
+    print(msgspec.json.format(msgspec.json.encode(diagnosis)).decode() if options.json else shown(diagnosis))
+    return 0 if diagnosis.well else 1
 
 
 async def _hub(settings: Settings) -> None:

@@ -61,6 +61,12 @@ async def redis(_valkeys) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
+def state_url(_valkeys, redis) -> str:
+    """The URL of the empty Redis for live state."""
+    return _valkeys[0].url
+
+
+@pytest.fixture
 def book_url(_valkeys) -> str:
     """The URL of the Redis for address books."""
     return _valkeys[1].url

@@ -20,10 +20,13 @@ _CHILD = Path(__file__).parent / "child_logs"
 _IDS = ("call", "request", "time")
 """Keys of a line whose values are no personal data: a call's random name, a request's, the time."""
 
+_MEANT = 'turn_secret = "'
+"""How the line begins in which ``kloudtalk turn-config`` hands a new secret to whoever called it: no log."""
+
 
 def findings(line: str) -> list[str]:
     """What looks like personal data in one line of a log."""
-    if not any(character.isdigit() or character == "@" for character in line):
+    if line.startswith(_MEANT) or not any(character.isdigit() or character == "@" for character in line):
         return []
     if line.startswith("{"):
         try:

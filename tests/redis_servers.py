@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,18 @@ def free_port(*, below: int = 50_000) -> int:
                 with contextlib.suppress(OSError):
                     other.bind(("127.0.0.1", port + 10_000))
                     return port
+
+
+def quiet_port(count: int = 1) -> int:
+    """The first of so many free ports below those that the system gives to clients: who connects to one of those before anybody listens there
+    may get a connection to itself.
+    """
+    while True:
+        first = random.randrange(20_000, 32_000)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
 
 
 def start(

@@ -63,6 +63,12 @@ def _migrate(connection: Connection, target: str) -> str | None:
     return wanted
 
 
+async def current_revision(database: Database) -> str | None:
+    """Where the database is; None when it is empty. Raises ``sqlalchemy.exc.SQLAlchemyError``."""
+    async with database.engine.connect() as connection:
+        return await connection.run_sync(lambda sync: MigrationContext.configure(sync).get_current_revision())
+
+
 async def migrate(database: Database, target: str = NEWEST) -> str | None:
     """Bring the database to a revision, forward or back; the revision where it is afterwards.
 

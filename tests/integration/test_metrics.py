@@ -16,6 +16,7 @@ from tests.integration.hub_fixture import register
 from tests.integration.test_client_calls import ALICE
 from tests.personal_data import Person, suspicious
 from tests.phones import Phone, seed
+from tests.redis_servers import quiet_port
 
 
 def exposed(hub) -> str:
@@ -137,18 +138,18 @@ async def test_the_public_port_has_health_without_reasons_and_no_metrics(hub):
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text; version=1.0.0"])
 async def test_both_formats_are_served_on_their_own_address_and_a_port_that_is_taken_is_no_reason_to_fail(
-    hub, unused_tcp_port, accept
+    hub, port, accept
 ):
     async def ask() -> tuple[int, str, str]:
         async with aiohttp.ClientSession(headers={"Accept": accept}) as http:
             while True:
                 try:
-                    async with http.get(f"http://127.0.0.1:{unused_tcp_port}/metrics") as answer:
+                    async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
                         return answer.status, answer.content_type, await answer.text()
                 except aiohttp.ClientConnectionError:
                     await asyncio.sleep(0.02)
 
-    here = {"host": "127.0.0.1", "port": unused_tcp_port}
+    here = {"host": "127.0.0.1", "port": port}
     async with asyncio.timeout(10), telling("hub", hub.hub.metrics(), health=hub.hub.health, **here):
         status, kind, text = await ask()
         assert (status, kind) == (200, accept.split(";")[0])

@@ -1,9 +1,11 @@
-"""What is given to operators fits what the processes tell: metrics, rules, dashboard."""
+"""What is given to operators fits what the processes tell: metrics, rules, dashboard, ``kloudtalk doctor``."""
 
+import datetime
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -12,10 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
+from signaling.doctor import stores
+from signaling.doctor.examination import examine
+from signaling.doctor.finding import Trouble, shown
+from signaling.settings import Settings
+from signaling.storage.migrate import migrate, revisions
+from signaling.storage.sql import Database
 from tests.personal_data import suspicious
-from tests.redis_servers import free_port
+from tests.redis_servers import quiet_port
 
 ROOT = Path(__file__).parents[2]
 OPERATING = ROOT / "docs" / "operating"
@@ -39,7 +51,7 @@ def read(port: int, path: str = "/metrics") -> str:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory) -> Iterator[Running]:
-    folder, first = tmp_path_factory.mktemp("serve"), free_port()
+    folder, first = tmp_path_factory.mktemp("serve"), quiet_port(3)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("KLOUDTALK_")}
     process = subprocess.Popen(
         [sys.executable, "-m", "signaling", "serve", "--port", "0", "--data-dir", str(folder)],
@@ -142,3 +154,125 @@ def test_promtool_takes_rules_metrics_and_the_dashboard_s_queries(running, tmp_p
 
 def test_alerts_fire_when_they_should_and_not_before():
     promtool("test", "rules", str(ROOT / "tests" / "operating" / "alerts.yml"))
+
+
+def doctor(*arguments: str, **environment: str) -> tuple[int, dict[str, dict[str, str]], str]:
+    """Exit status, findings by name, and all that was printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "signaling", "doctor", "--json", *arguments],
+        cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if not k.startswith("KLOUDTALK_")} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    found = json.loads(done.stdout)["findings"] if done.stdout.startswith("{") else []
+    return done.returncode, {finding["name"]: finding for finding in found}, done.stdout + done.stderr
+
+
+def test_the_doctor_finds_a_running_service_well_and_says_what_is_not(running, tmp_path):
+    here = {"KLOUDTALK_PORT": running.url.rsplit(":", 1)[1], "KLOUDTALK_METRICS_PORT": str(running.ports["keyholder"])}
+    status, found, _ = doctor("--data-dir", str(running.folder), **here)
+    assert status == 0, found
+    for name in ("redis", "address book", "key-holder", "relays", "clock", "database", "port", "metrics port"):
+        assert found[name]["grade"] == "ok", found[name]
+    assert "does not persist" in found["address book"]["detail"]
+    assert "KloudTalk answers there" in found["port"]["detail"]
+    assert found["codes"]["grade"] == "warning"  # they are printed on the terminal
+
+    expired, fine = certificate(tmp_path, "expired", -1), certificate(tmp_path, "fine", 90)
+    soon, text = certificate(tmp_path, "soon", 5), tmp_path / "text"
+    text.write_text("none")
+    files = [argument for path in (expired, fine, soon, text, tmp_path / "no") for argument in ("--certificate", str(path))]
+    loose = running.folder / "keyholder.secret"
+    loose.chmod(0o644)
+    status, found, output = doctor(
+        "--data-dir", str(running.folder), *files,
+        KLOUDTALK_PORT=str(running.ports["hub"]), KLOUDTALK_STUN_URLS="stun:127.0.0.1:9", KLOUDTALK_METRICS_PORT="0",
+    )  # fmt: skip
+    loose.chmod(0o600)
+    assert status == 1
+    assert {name: finding["grade"] for name, finding in found.items() if finding["grade"] != "ok"} == {
+        str(expired): "failed", str(soon): "warning", str(text): "failed", str(tmp_path / "no"): "failed", "disk": "failed",
+        "stun:127.0.0.1:9": "failed", "codes": "warning", "pushes": "warning", "ways for media": "warning",
+    }  # fmt: skip
+    assert all(finding.get("advice") for finding in found.values() if finding["grade"] != "ok")
+    assert loose.read_text().strip() not in output
+
+
+def certificate(folder: Path, name: str, days: int) -> Path:
+    """A certificate that lasts for so many days from now."""
+    now, key = datetime.datetime.now(datetime.UTC), ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "talk.example.org")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=30))
+        .not_valid_after(now + datetime.timedelta(days=days))
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / f"{name}.pem"
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_the_doctor_of_a_folder_that_never_ran_says_how_to_start(tmp_path):
+    status, found, _ = doctor(
+        "--data-dir", str(tmp_path / "new"), KLOUDTALK_PORT=str(quiet_port()), KLOUDTALK_METRICS_PORT=str(quiet_port())
+    )
+    assert status == 0, found
+    assert "kloudtalk serve" in found["stores"]["advice"]
+    assert found["database"]["detail"] == "SQLite; made at the first start"
+    assert "free" in found["port"]["detail"]
+
+
+async def test_the_doctor_names_each_store_that_is_wrong_and_never_its_password(tmp_path, state_url, book_url):
+    state, book = state_url, book_url
+    listening = socket.create_server(("127.0.0.1", 0))
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/kloudtalk.db")
+    await migrate(database, revisions()[0])
+    await database.close()
+    # the two stores confused, a key-holder that is not there, a program in the hub's place, an old schema, a Redis that refuses
+    settings = Settings(
+        data_dir=tmp_path, redis_url=state, address_book_redis_url=state, keyholder_url="unix:/nowhere/keyholder",
+        keyholder_secret="s" * 32, port=listening.getsockname()[1], metrics_port=0, host="0.0.0.0",
+    )  # fmt: skip
+    found = {finding.name: finding for finding in (await examine(settings)).findings}
+    assert "P07" in found["address book"].detail
+    assert found["address book"].grade == found["key-holder"].grade == found["relays"].grade == found["port"].grade == "failed"
+    assert (found["database"].grade, "migrate" in found["database"].advice) == ("warning", True)
+    assert "trusted_proxies" in found["settings"].advice
+    listening.close()
+    away = replace(
+        settings,
+        redis_url="redis://u:secretpass@127.0.0.1:1",
+        address_book_redis_url=book,
+        database_url="postgresql+asyncpg://u:secretpass@127.0.0.1:1/x",
+    )
+    diagnosis = await examine(away)
+    found = {finding.name: finding for finding in diagnosis.findings}
+    assert found["redis"].grade == found["database"].grade == "failed"
+    assert found["relays"].grade == found["clock"].grade == "warning"
+    assert not diagnosis.well
+    assert "secretpass" not in shown(diagnosis)
+    assert "2 failed" not in shown(diagnosis).splitlines()[0]
+    assert shown(diagnosis).splitlines()[-1].startswith(f"{len(found)} checks: ")
+
+
+async def test_what_evicts_or_is_copied_is_named(book_redis, book_url, tmp_path):
+    settings = Settings(
+        data_dir=tmp_path, redis_url=book_url, address_book_redis_url=book_url, keyholder_url="unix:/x", keyholder_secret="s" * 32
+    )
+    assert "does not persist" in await stores.address_book(settings)
+    await book_redis.config_set("maxmemory", "100mb")
+    await book_redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with pytest.raises(Trouble, match="drops address books"):
+            await stores.address_book(settings)
+    finally:
+        await book_redis.config_set("maxmemory", "0")
+        await book_redis.config_set("maxmemory-policy", "noeviction")
