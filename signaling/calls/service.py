@@ -58,6 +58,7 @@ from signaling.limits.rules import (
     Charge,
     Limit,
 )
+from signaling.telemetry.counting import count
 from signaling.wire.certificate import DeviceCertificate
 from signaling.wire.codec import encode
 from signaling.wire.errors import ErrorCode, Refused
@@ -256,6 +257,8 @@ class CallService:
         self._finished = finished
         self._pseudonym = pseudonym
         self._stepped = stepped
+        self.refused: dict[ErrorCode, int] = {}
+        """Requests that were refused since the start, by why."""
         self._clock = cluster.time
         self._pairs: dict[str, _Pair] = {}
         self._by_call: dict[str, _Pair] = {}
@@ -305,6 +308,10 @@ class CallService:
         """Live calls that this hub looks after."""
         return len(self._by_call)
 
+    def _refusal(self, request: int, refused: Refused) -> ServerMessage:
+        count(self.refused, refused.code)
+        return refusal(request, refused)
+
     def stages(self) -> dict[Stage, int]:
         """How many of them are in each stage."""
         found: dict[Stage, int] = dict.fromkeys((Stage.INVITING, Stage.RINGING, Stage.CONNECTING, Stage.CONNECTED), 0)
@@ -327,7 +334,7 @@ class CallService:
             facts = self._relations.known(session.account, message.to)
             if facts is None or not (self._cluster.alone or all(map(self._online, facts.certificates))):
                 if facts is None and (wait := self._lookups.take(session.account, self._clock())):
-                    reply(refusal(message.id, Refused(ErrorCode.RATE_LIMITED, retry_after=wait)))
+                    reply(self._refusal(message.id, Refused(ErrorCode.RATE_LIMITED, retry_after=wait)))
                     return
                 self._parked[call_id] = []
                 self._spawn(self._invite_later(session, message, reply, address))
@@ -343,7 +350,7 @@ class CallService:
                 self._put(_Work(known, lambda unit: self._move(unit, session, message), message.id, reply))
             return
         if known is None or session.account not in known.accounts:
-            reply(refusal(message.id, Refused(ErrorCode.UNKNOWN_CALL)))
+            reply(self._refusal(message.id, Refused(ErrorCode.UNKNOWN_CALL)))
             return
         if isinstance(message, CallSignal):
             if known.busy:
@@ -748,7 +755,7 @@ class CallService:
             self._invite_now(session, message, facts, nodes, reply, address)
         except (RedisError, SQLAlchemyError, OSError, TimeoutError) as error:
             log.error("calls: a store does not answer (%s)", type(error).__name__)
-            reply(refusal(message.id, Refused(ErrorCode.UNAVAILABLE, retry_after=1.0)))
+            reply(self._refusal(message.id, Refused(ErrorCode.UNAVAILABLE, retry_after=1.0)))
         finally:
             for waiting in self._parked.pop(message.call, ()):
                 waiting()
@@ -916,7 +923,7 @@ class CallService:
         try:
             call = self._may_signal(pair.calls, device, message)
         except Refused as refused:
-            reply(refusal(message.id, refused))
+            reply(self._refusal(message.id, refused))
             return
         if call is not None:
             text = encode(CallSignalled(call.id, device, message.payload))
@@ -1138,7 +1145,7 @@ class CallService:
             stage = one.run(unit)
         except Refused as refused:
             if one.reply is not None:
-                unit.tell.append((one.reply, refusal(one.request, refused)))
+                unit.tell.append((one.reply, self._refusal(one.request, refused)))
             return
         if one.reply is not None:
             unit.tell.insert(position, (one.reply, Ok(re=one.request, stage=UNSET if stage is None else stage)))
@@ -1267,7 +1274,7 @@ class CallService:
 
     def _failed(self, one: _Work, code: ErrorCode) -> None:
         if one.reply is not None:
-            one.reply(refusal(one.request, Refused(code, retry_after=1.0 if code is ErrorCode.UNAVAILABLE else None)))
+            one.reply(self._refusal(one.request, Refused(code, retry_after=1.0 if code is ErrorCode.UNAVAILABLE else None)))
         elif one.failed is not None:
             one.failed()
 

@@ -151,7 +151,7 @@ async def _pushes(settings: Settings) -> str:
 async def _ways(settings: Settings) -> str:
     if not settings.turn_urls and not settings.relay:
         raise concern("neither TURN nor a relay", "some networks let no direct way through: run a relay, or set turn_urls")
-    if not any(url.partition("=")[2].startswith("turns:") or url.startswith("turns:") for url in settings.turn_urls):
+    if not any(parse_url(url).scheme == "turns" for url in settings.turn_urls):
         raise concern(
             "no TURN over TLS",
             "networks that let only TLS through need it: `kloudtalk turn-config`, then turns:HOST:443 in turn_urls",

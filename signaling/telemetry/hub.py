@@ -43,6 +43,8 @@ class Sockets(Protocol):
 class Calls(Protocol):
     """The calls of a hub (``calls/service.py``)."""
 
+    refused: dict[ErrorCode, int]
+
     def stages(self) -> dict[Stage, int]:
         """Live calls by stage."""
 
@@ -92,10 +94,9 @@ class HubMetrics:
         received = {(str(kind.__struct_config__.tag),): number for kind, number in counts.received.items()}
         yield counters("kloudtalk_messages_received", "Messages of clients that were read, by type.", ("type",), received)
         yield counter("kloudtalk_messages_sent", "Messages to clients.", counts.sent)
-        refused = {(str(code),): number for code, number in counts.refused.items()}
-        yield counters(
-            "kloudtalk_messages_refused", "Messages of clients that were refused at the edge, by error code.", ("code",), refused
-        )
+        said_no = Counter(counts.refused) + Counter(self.calls.refused)
+        refused = {(str(code),): number for code, number in said_no.items()}
+        yield counters("kloudtalk_messages_refused", "Messages of clients that were refused, by error code.", ("code",), refused)
         yield histogram("kloudtalk_hello_seconds", "Time from a client's hello to its sync.", counts.hello)
         requests = {(endpoint, str(outcome)): number for (endpoint, outcome), number in self.rest.requests.items()}
         yield counters(
@@ -110,7 +111,7 @@ class HubMetrics:
             if outcome in _LIMITS:
                 limited[endpoint, str(outcome)] += number
         for code in _LIMITS:
-            limited["websocket_message", str(code)] += counts.refused.get(code, 0)
+            limited["websocket_message", str(code)] += said_no[code]
         yield counters("kloudtalk_limited", "What was refused because of a limit, by where and which.", ("where", "code"), limited)
 
     def _calls(self) -> Iterable[Metric]:

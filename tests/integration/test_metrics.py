@@ -137,9 +137,9 @@ async def test_the_public_port_has_health_without_reasons_and_no_metrics(hub):
 
 
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text; version=1.0.0"])
-async def test_both_formats_are_served_on_their_own_address_and_a_port_that_is_taken_is_no_reason_to_fail(
-    hub, port, accept
-):
+async def test_both_formats_are_served_on_their_own_address_and_a_port_that_is_taken_is_no_reason_to_fail(hub, accept):
+    port = quiet_port()
+
     async def ask() -> tuple[int, str, str]:
         async with aiohttp.ClientSession(headers={"Accept": accept}) as http:
             while True:
