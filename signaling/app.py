@@ -187,7 +187,7 @@ class Hub:
             stepped=self.steps.take,
         )
         vapid = Vapid(settings.keyholder_secret.encode(), settings.push_contact)
-        self.push = PushService(
+        self.push = events.push = PushService(
             store=PushStore(database),
             senders=make_senders(settings, vapid) if senders is None else senders,
             vapid_key=vapid.public_key,
@@ -285,7 +285,7 @@ class Hub:
             database=database, audit=self.audit, owed=owed, exporter=exporter, delivery=self.delivery, pepper=pepper
         )
         objections = ObjectionService(database=database)
-        self.tickets = TicketService(database=database, audit=self.audit)
+        self.tickets = TicketService(database=database, audit=self.audit, on_changed=events.ticket_changed)
         self.announcements = AnnouncementService(database=database, audit=self.audit, objections=objections)
         self.plans = PlanService(
             database=database,

@@ -37,6 +37,8 @@ from signaling.cluster.service import Cluster
 from signaling.contacts.service import ContactService
 from signaling.gateway.socket import SocketGateway
 from signaling.presence.service import PresenceService
+from signaling.push.sender import Wake
+from signaling.push.service import PushService
 from signaling.storage.sql import Database
 from signaling.storage.tables import devices as device_table
 from signaling.wire.codec import encode
@@ -48,6 +50,7 @@ from signaling.wire.messages import (
     LinkClaimed,
     ProfileChanged,
     ServerMessage,
+    TicketChanged,
 )
 
 log = logging.getLogger(__name__)
@@ -56,6 +59,8 @@ STORE_ERRORS: Final = (RedisError, SQLAlchemyError, OSError, TimeoutError)
 """What a store that does not answer raises."""
 _CLOSE: Final = 5.0
 """Seconds that what is under way has when the hub ends."""
+_ANSWER: Final = 86_400.0
+"""Seconds for which a device is told that support has answered."""
 _CHUNK: Final = 500
 """Devices looked at, or sent ``sync``, at a time."""
 
@@ -74,6 +79,7 @@ class Events:
         self.links: LinkService
         self.presence: PresenceService
         self.cluster: Cluster
+        self.push: PushService
         self._database = database
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -324,6 +330,19 @@ class Events:
     def link_claimed(self, device: str, link: str) -> None:
         """Tell the device that shows the code."""
         self.send_device(device, LinkClaimed(link=link))
+
+    def ticket_changed(self, account: str, ticket: str, answered: bool) -> None:
+        """Support did something: the account's devices look, and those without a socket are woken for an answer."""
+        self.tell_account(account, TicketChanged(ticket=ticket))
+
+        async def wake() -> None:
+            ids = [row.id for row in await self._database.fetch(select(device_table.c.id).where(device_table.c.account == account))]
+            away = [device for device in ids if not self.sockets.online(device)]
+            elsewhere = {} if self.cluster.alone else await self.cluster.locate(away)
+            self.push.wake([device for device in away if device not in elsewhere], _ANSWER, Wake.SUPPORT)
+
+        if answered:
+            self._later(wake())
 
     # --- ContactEvents ---------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Restriction of processing (P23): a frozen account is kept as it is, and nothing else is done with it until its owner unfreezes it.
 
 It has no socket, is called by nobody (a caller sees what a caller of somebody offline sees), is nobody's match, is counted in no statistics,
-and no lifetime deletes any of it. Its owner can look at the account, export, object, unfreeze and delete.
+and no lifetime deletes any of it. Its owner can look at the account and its devices, sign devices out, export, withdraw consents, object, ask
+support, unfreeze and delete.
 """
 
 import time

@@ -13,7 +13,7 @@ import httpx
 import jwt
 
 from signaling.push.rules import Outcome, Result, of_status
-from signaling.push.sender import TIMEOUT, WAKE
+from signaling.push.sender import TIMEOUT, Wake
 from signaling.push.store import Subscription
 
 PRODUCTION: Final = "https://api.push.apple.com"
@@ -51,19 +51,24 @@ class AppleNotifications:
         self._token = (0.0, "")
         self._http: httpx.AsyncClient | None = None
 
-    async def send(self, to: Subscription, ttl: float) -> Outcome:
+    async def send(self, to: Subscription, ttl: float, wake: Wake = Wake.CALL) -> Outcome:
         """Try once."""
-        aps: dict[str, Any] = {} if self._voip else {"alert": {"loc-key": "INCOMING_CALL"}, "sound": "default"}
+        if self._voip and wake is not Wake.CALL:
+            return Outcome(Result.REFUSED, why="a PushKit push must be a call")  # Apple stops waking apps that show none
+        alert = {Wake.CALL: "INCOMING_CALL", Wake.SUPPORT: "SUPPORT_ANSWERED"}[wake]
+        aps: dict[str, Any] = {} if self._voip else {"alert": {"loc-key": alert}, "sound": "default"}
         headers = {
             "authorization": f"bearer {self._signed()}",
             "apns-topic": self._topic,
             "apns-push-type": "voip" if self._voip else "alert",
             "apns-priority": "10",
             "apns-expiration": str(int(self._clock() + ttl)),
-            "apns-collapse-id": "call",
+            "apns-collapse-id": wake.value,
         }
         try:
-            answer = await self._client().post(f"/3/device/{to.endpoint}", json={"aps": aps, **json.loads(WAKE)}, headers=headers)
+            answer = await self._client().post(
+                f"/3/device/{to.endpoint}", json={"aps": aps, **json.loads(wake.payload)}, headers=headers
+            )
         except httpx.HTTPError as error:
             return Outcome(Result.AGAIN, why=type(error).__name__)
         if answer.status_code == 200:

@@ -13,7 +13,7 @@ from google.auth import transport as google_transport
 from google.oauth2 import service_account
 
 from signaling.push.rules import Outcome, Result, of_status
-from signaling.push.sender import TIMEOUT, WAKE
+from signaling.push.sender import TIMEOUT, Wake
 from signaling.push.store import Subscription
 
 
@@ -72,10 +72,10 @@ class FirebaseMessaging:
         self._refreshing = asyncio.Lock()
         self._http: aiohttp.ClientSession | None = None
 
-    async def send(self, to: Subscription, ttl: float) -> Outcome:
+    async def send(self, to: Subscription, ttl: float, wake: Wake = Wake.CALL) -> Outcome:
         """Try once."""
-        android = {"priority": "HIGH", "ttl": f"{max(0, int(ttl))}s", "collapse_key": "call"}
-        message = {"message": {"token": to.endpoint, "data": json.loads(WAKE), "android": android}}
+        android = {"priority": wake.urgency.upper(), "ttl": f"{max(0, int(ttl))}s", "collapse_key": wake.value}
+        message = {"message": {"token": to.endpoint, "data": json.loads(wake.payload), "android": android}}
         try:
             async with asyncio.timeout(2 * TIMEOUT):
                 async with self._refreshing:

@@ -13,7 +13,7 @@ from signaling.gateway.rate import TokenBuckets
 from signaling.gateway.request import Session
 from signaling.push.encryption import check_key
 from signaling.push.rules import Result, check_endpoint, next_try
-from signaling.push.sender import Sender
+from signaling.push.sender import Sender, Wake
 from signaling.push.store import PushStore, Subscription
 from signaling.telemetry.counting import count
 from signaling.wire import base64url
@@ -95,26 +95,26 @@ class PushService:
 
     # --- waking ----------------------------------------------------------------------------------------------------------------
 
-    def wake(self, devices: Sequence[str], ttl: float) -> None:
+    def wake(self, devices: Sequence[str], ttl: float, wake: Wake = Wake.CALL) -> None:
         """Wake those of some devices that can be woken; returns at once. ``ttl``: seconds for which it is of use."""
         if not devices or not self._senders:
             return
         if len(self._tasks) >= _WAITING:
             log.warning("push: too many calls wait for their pushes; one more has none")
             return
-        task = asyncio.get_running_loop().create_task(self._wake(tuple(devices), self._clock() + ttl))
+        task = asyncio.get_running_loop().create_task(self._wake(tuple(devices), self._clock() + ttl, wake))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _wake(self, devices: Sequence[str], until: float) -> None:
+    async def _wake(self, devices: Sequence[str], until: float, wake: Wake) -> None:
         try:
             found = await self._store.of(devices)
         except (SQLAlchemyError, OSError) as error:
             log.error("push: the database does not answer (%s)", type(error).__name__)
             return
-        await asyncio.gather(*(self._push(to, until) for to in found if self._may(to)))
+        await asyncio.gather(*(self._push(to, until, wake) for to in found if self._may(to)))
 
-    async def _push(self, to: Subscription, until: float) -> None:
+    async def _push(self, to: Subscription, until: float, wake: Wake) -> None:
         sender = self._senders.get(to.kind)
         if sender is None:
             return  # of a time when this kind was configured
@@ -125,7 +125,7 @@ class PushService:
                 if left <= 0:
                     count(self.counts, (to.kind, "late"))
                     return
-                outcome = await sender.send(to, left)
+                outcome = await sender.send(to, left, wake)
             tries += 1
             if outcome.result is Result.SENT:
                 count(self.counts, (to.kind, outcome.result))

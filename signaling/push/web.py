@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from signaling.push.encryption import encrypt
 from signaling.push.resolver import PublicResolver
 from signaling.push.rules import Outcome, Result, of_status
-from signaling.push.sender import TIMEOUT, WAKE
+from signaling.push.sender import TIMEOUT, Wake
 from signaling.push.store import Subscription
 from signaling.push.vapid import Vapid
 from signaling.wire import base64url
@@ -37,12 +37,12 @@ class WebPush:
         self._allow_private, self._tls = allow_private, tls
         self._http: aiohttp.ClientSession | None = None
 
-    async def send(self, to: Subscription, ttl: float) -> Outcome:
+    async def send(self, to: Subscription, ttl: float, wake: Wake = Wake.CALL) -> Outcome:
         """Try once."""
         if to.p256dh is None or to.auth is None:
             return Outcome(Result.GONE)
         body = encrypt(
-            WAKE,
+            wake.payload,
             p256dh=base64url.decode(to.p256dh),
             auth=base64url.decode(to.auth),
             salt=os.urandom(16),
@@ -53,8 +53,8 @@ class WebPush:
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
             "TTL": str(max(0, int(ttl))),
-            "Urgency": "high",
-            "Topic": "call",  # a newer one takes the place of one that was not delivered
+            "Urgency": wake.urgency,
+            "Topic": wake.value,  # a newer one takes the place of one that was not delivered
         }
         try:
             # a redirect could lead where the endpoint may not; the answer's body is of no interest

@@ -258,6 +258,7 @@ tickets: Final = Table(
     Column("opened_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
     Column("closed_at", BigInteger, nullable=True),
+    Column("read_at", BigInteger, nullable=True),  # by the user, since the last answer
     Index("ix_tickets_account", "account"),
 )
 

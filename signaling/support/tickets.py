@@ -48,18 +48,24 @@ class TicketLine(Struct, frozen=True):
 
 
 class TicketService:
-    """Tickets of all users."""
+    """Tickets of all users.
+
+    Args:
+        on_changed: called with account, ticket, and whether there is an answer to tell the user of.
+    """
 
     def __init__(
         self,
         *,
         database: Database,
         audit: AuditTrail,
+        on_changed: Callable[[str, str, bool], None] = lambda _account, _ticket, _answered: None,
         clock: Callable[[], float] = time.time,
         token_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._database = database
         self._audit = audit
+        self._on_changed = on_changed
         self._clock = clock
         self._token_bytes = token_bytes
 
@@ -84,9 +90,15 @@ class TicketService:
             return Tickets([_ticket(row) for row in await connection.execute(query)])
 
     async def get(self, account: str, ticket: str) -> Ticket:
-        """One ticket of the user with its messages."""
+        """One ticket of the user with its messages; an answer in it counts as read from now on."""
         async with self._database.begin() as connection:
-            return await self._read(connection, await self._row(connection, ticket, account))
+            row = await self._row(connection, ticket, account)
+            if _unread(row):
+                await connection.execute(update(tickets).where(tickets.c.id == ticket).values(read_at=self._now()))
+            found = await self._read(connection, row)
+        if found.unread:
+            self._on_changed(account, ticket, False)
+        return found
 
     async def add(self, account: str, ticket: str, body: AddTicketMessage) -> Ticket:
         """Say more; a closed ticket is opened again. Raises ``Refused`` (``not_found``, ``too_many_tickets``, ``invalid``)."""
@@ -155,13 +167,15 @@ class TicketService:
             await self._add(connection, ticket, row.account, text, [], from_operator=True)
             await self._change(connection, ticket, TicketState.ANSWERED)
             await self._audit.write(connection, operator, Action.TICKET_ANSWERED, ticket)
+        self._on_changed(row.account, ticket, True)
 
     async def close(self, operator: Operator, ticket: str) -> None:
         """Close; the user can open it again by answering. Raises ``OperatorError``."""
         async with self._database.begin() as connection:
-            await self._operators_row(connection, ticket)
+            row = await self._operators_row(connection, ticket)
             await self._change(connection, ticket, TicketState.CLOSED)
             await self._audit.write(connection, operator, Action.TICKET_CLOSED, ticket)
+        self._on_changed(row.account, ticket, False)
 
     # --- inside ------------------------------------------------------------------------------------------------------------------
 
@@ -251,4 +265,9 @@ def _ticket(row: Any, messages: list[TicketMessage] | None = None) -> Ticket:
         opened_at=row.opened_at,
         changed_at=row.changed_at,
         messages=UNSET if messages is None else messages,
+        unread=_unread(row),
     )
+
+
+def _unread(row: Any) -> bool:
+    return row.state == TicketState.ANSWERED and (row.read_at is None or row.read_at < row.changed_at)

@@ -461,6 +461,12 @@ class ProfileChanged(Message, frozen=True, tag="profile.changed"):
     account: AccountId
 
 
+class TicketChanged(Message, frozen=True, tag="ticket.changed"):
+    """Support answered or closed one of the account's tickets, or it was read on another device: fetch the tickets again (P27)."""
+
+    ticket: str
+
+
 class LinkClaimed(Message, frozen=True, tag="link.claimed"):
     """A new device typed or scanned the code that this device shows."""
 
@@ -487,5 +493,6 @@ ServerMessage = (
     | LinkClaimed
     | PresenceChanged
     | ProfileChanged
+    | TicketChanged
 )
 """Everything that the hub may send."""

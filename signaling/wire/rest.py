@@ -641,6 +641,8 @@ class Ticket(Struct, frozen=True, omit_defaults=True):
     opened_at: Millis
     changed_at: Millis
     messages: list[TicketMessage] | UnsetType = UNSET
+    unread: bool = False
+    """It was answered, and nobody has read the answer yet: asking for the ticket by its id reads it."""
 
 
 class Tickets(Struct, frozen=True):
@@ -1178,6 +1180,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         path="/v1/devices",
         summary="The user's own devices",
         answer=Devices,
+        when_restricted=True,
         when_unacknowledged=True,
     ),
     Endpoint(
@@ -1186,6 +1189,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         path="/v1/devices/{device}",
         summary="Remove a device; its session ends at once",
         errors=(_E.NOT_FOUND,),
+        when_restricted=True,
         when_unacknowledged=True,
     ),
     Endpoint(
@@ -1194,6 +1198,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         path="/v1/devices/sign-out",
         summary="Sign out everywhere",
         body=SignOut,
+        when_restricted=True,
         when_unacknowledged=True,
     ),
     Endpoint(
@@ -1269,6 +1274,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         path="/v1/consents",
         summary="The user's consents",
         answer=Consents,
+        when_restricted=True,
         when_unacknowledged=True,
     ),
     Endpoint(
@@ -1280,6 +1286,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         answer=Ticket,
         status=201,
         errors=(_E.TOO_MANY_TICKETS,),
+        when_restricted=True,
         when_unacknowledged=True,
         when_blocked=True,
     ),
@@ -1289,6 +1296,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         path="/v1/tickets",
         summary="The user's tickets",
         answer=Tickets,
+        when_restricted=True,
         when_unacknowledged=True,
         when_blocked=True,
     ),
@@ -1299,6 +1307,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="A ticket with what was said in it",
         answer=Ticket,
         errors=(_E.NOT_FOUND,),
+        when_restricted=True,
         when_unacknowledged=True,
         when_blocked=True,
     ),
@@ -1310,6 +1319,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=AddTicketMessage,
         answer=Ticket,
         errors=(_E.NOT_FOUND, _E.TOO_MANY_TICKETS),
+        when_restricted=True,
         when_unacknowledged=True,
         when_blocked=True,
     ),
@@ -1320,6 +1330,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         summary="An attachment of the user's own ticket",
         answer=AttachmentContent,
         errors=(_E.NOT_FOUND,),
+        when_restricted=True,
         when_unacknowledged=True,
         when_blocked=True,
     ),
@@ -1329,6 +1340,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         path="/v1/tickets/{ticket}",
         summary="Delete a ticket with everything in it",
         errors=(_E.NOT_FOUND,),
+        when_restricted=True,
         when_unacknowledged=True,
         when_blocked=True,
     ),
@@ -1367,6 +1379,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         body=ChangeConsent,
         answer=Consent,
         errors=(_E.NOT_FOUND,),
+        when_restricted=True,
         when_unacknowledged=True,
     ),
     Endpoint(

@@ -22,12 +22,14 @@ from signaling.client.client import Client
 from signaling.client.media import ToneTrack
 from signaling.client.rest import ClientError
 from signaling.gateway.request import Session
+from signaling.operators.operator import Operator
 from signaling.push.apns import AppleNotifications
 from signaling.push.configured import make_senders
 from signaling.push.encryption import public_bytes
 from signaling.push.fcm import FirebaseMessaging
 from signaling.push.resolver import PublicResolver
 from signaling.push.rules import Outcome, Result
+from signaling.push.sender import Wake
 from signaling.push.service import PushService
 from signaling.push.store import PushStore, Subscription
 from signaling.push.vapid import Vapid
@@ -37,9 +39,10 @@ from signaling.storage.tables import accounts, devices, push_subscriptions
 from signaling.wire import base64url
 from signaling.wire.errors import ErrorCode
 from signaling.wire.messages import Reason, Stage
-from signaling.wire.rest import PushKind, SetPush
+from signaling.wire.rest import OpenTicket, PushKind, SetPush
 from tests.conftest import eventually
-from tests.integration.test_client_calls import acquainted, history_of, rung
+from tests.integration.hub_fixture import register
+from tests.integration.test_client_calls import ALICE, acquainted, history_of, rung
 from tests.push_services import Authority, apple, push_service, reason
 
 
@@ -135,7 +138,7 @@ async def test_a_call_wakes_a_sleeping_device_and_rings_when_it_connects(pushing
         assert jwt.decode(token, public, algorithms=["ES256"], audience=service.url)["sub"] == "mailto:ops@example.org"
         assert 30 <= int(got.headers["TTL"]) <= 45
         assert (got.headers["Urgency"], got.headers["Topic"], got.headers["Content-Encoding"]) == ("high", "call", "aes128gcm")
-        assert browser.open(got.body) == b'{"wake":"call"}'
+        assert browser.open(got.body) == Wake.CALL.payload
         told = json.dumps(got.headers) + got.path
         for secret in (
             alice.profile.account,
@@ -161,6 +164,21 @@ async def test_who_does_not_wake_in_time_finds_the_missed_call_in_the_history(pu
         await wake(bob)
         assert await history_of(bob, call.id) is await history_of(alice, call.id) is Reason.MISSED
         assert bob.incoming.empty()
+
+
+async def test_an_answer_of_support_wakes_a_device_that_is_away(pushing, service):
+    """The push says that support has answered, in as many bytes as for a call, and not what (P27)."""
+    async with await register(pushing, ALICE) as alice:
+        ticket = (await alice._ask("tickets.open", OpenTicket("Echo", "It echoes."), session=True)).ticket
+        browser = Browser(f"{service.url}/wpush/v2/abc")
+        await sleeping(alice, browser)
+        await eventually(lambda: not pushing.hub.sockets.online(alice.profile.device))
+        await pushing.hub.tickets.answer(Operator("ada"), ticket, "Use headphones.")
+        await service.count(1)
+        (got,) = service.got
+        assert (got.headers["Urgency"], got.headers["Topic"]) == ("normal", "support")
+        assert json.loads(browser.open(got.body)) == {"wake": "support"}
+        assert len({len(wake.payload) for wake in Wake}) == 1
 
 
 async def test_only_devices_without_a_socket_are_woken_and_none_of_who_does_not_want_the_call(pushing, service):
@@ -241,7 +259,7 @@ class Script:
     def __init__(self, *outcomes: Outcome) -> None:
         self.outcomes, self.sent = list(outcomes), []
 
-    async def send(self, to: Subscription, ttl: float) -> Outcome:
+    async def send(self, to: Subscription, ttl: float, _wake: Wake = Wake.CALL) -> Outcome:
         self.sent.append((to.endpoint, ttl))
         return self.outcomes.pop(0) if self.outcomes else Outcome(Result.SENT)
 

@@ -15,11 +15,12 @@ from signaling.client.client import Client
 from signaling.client.keys import DeviceKeys
 from signaling.client.media import ToneTrack
 from signaling.client.rest import ClientError
+from signaling.operators.operator import Operator
 from signaling.privacy import proof
 from signaling.storage.tables import accounts, owed_erasures
 from signaling.wire.errors import ErrorCode
 from signaling.wire.messages import ContactsChanged, Reason, Stage
-from signaling.wire.rest import ChangeObjection, ChangeRestriction, Interest, Proof
+from signaling.wire.rest import ChangeObjection, ChangeRestriction, Interest, OpenTicket, Proof
 from tests.conftest import eventually
 from tests.everything import STRANGER, use_everything
 from tests.integration.hub_fixture import register
@@ -169,7 +170,7 @@ async def test_a_frozen_account_is_as_if_it_had_left_and_comes_back_whole(hub):
         async with asyncio.timeout(10):
             assert (await told.get()).removed == [account]
         assert (await alice._ask("account.get", session=True)).restricted_at > 0
-        for work in (alice.history(), alice.find({STRANGER: "x"}), alice._ask("devices.list", session=True)):
+        for work in (alice.history(), alice.find({STRANGER: "x"}), alice._ask("blocks.list", session=True)):
             assert await code_of(work) is ErrorCode.RESTRICTED
         # the caller sees what a caller of somebody offline sees
         call = await bob.call(account, track=ToneTrack(440))
@@ -194,6 +195,20 @@ async def test_a_frozen_account_has_no_socket(hub):
         await alice.restrict()  # twice is once
         await alice.restrict(False)
         await eventually(lambda: hub.hub.sockets.online(alice.profile.device), timeout=40)
+
+
+async def test_a_frozen_account_keeps_what_its_owner_needs(hub):
+    """To leave, to see who is signed in, to ask why, to take a consent back."""
+    async with await register(hub, ALICE) as alice:
+        await alice.allow_phonebook()
+        await alice.restrict()
+        assert len((await alice._ask("devices.list", session=True)).devices) == 1
+        ticket = await alice._ask("tickets.open", OpenTicket("Why", "Why is it frozen?"), session=True)
+        await hub.hub.tickets.answer(Operator("ada"), ticket.ticket, "You froze it.")
+        assert (await alice._ask("tickets.list", session=True)).tickets[0].unread
+        await alice.allow_phonebook(granted=False)
+        await alice._ask("devices.revoke", session=True, device=alice.profile.device)
+        assert await code_of(alice._ask("account.get", session=True)) is ErrorCode.UNAUTHENTICATED
 
 
 async def test_a_frozen_account_can_be_deleted(hub):

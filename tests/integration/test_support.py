@@ -1,5 +1,6 @@
 """Tickets, announcements, business accounts (P27, P28, P30)."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -12,6 +13,7 @@ from signaling.storage.tables import ticket_attachments, ticket_messages, ticket
 from signaling.support.tickets import MAX_OPEN
 from signaling.wire import base64url
 from signaling.wire.errors import ErrorCode
+from signaling.wire.messages import TicketChanged
 from signaling.wire.rest import (
     AddTicketMessage,
     AskProfiles,
@@ -26,7 +28,7 @@ from signaling.wire.rest import (
 from tests.conftest import Clock
 from tests.integration.hub_fixture import register
 from tests.integration.test_client_calls import ALICE, BOB, acquainted, history_of, rung
-from tests.integration.test_rest_account import code_of
+from tests.integration.test_rest_account import code_of, hearing
 
 ADA = Operator("ada")
 PICTURE = bytes(range(256)) * 4
@@ -99,6 +101,21 @@ async def test_a_ticket_is_its_owner_s_and_goes_with_everything_in_it(hub, alice
 async def test_a_ticket_out_of_bounds_is_invalid_and_leaves_nothing(hub, alice, body):
     assert await code_of(alice._ask("tickets.open", body, session=True)) is ErrorCode.INVALID
     assert (await alice._ask("tickets.list", session=True)).tickets == []
+
+
+async def test_the_user_is_told_of_an_answer_on_every_device_until_it_is_read(hub, alice):
+    ticket = (await alice._ask("tickets.open", question(), session=True)).ticket
+    told = hearing(alice, TicketChanged)
+    await hub.hub.tickets.answer(ADA, ticket, "Use headphones.")
+    async with asyncio.timeout(10):
+        assert (await told.get()).ticket == ticket
+    assert [line.unread for line in (await alice._ask("tickets.list", session=True)).tickets] == [True]
+    assert (await alice._ask("tickets.get", session=True, ticket=ticket)).unread, "it was, until now"
+    async with asyncio.timeout(10):
+        assert (await told.get()).ticket == ticket  # the other devices put it away, too
+    assert [line.unread for line in (await alice._ask("tickets.list", session=True)).tickets] == [False]
+    await hub.hub.tickets.answer(ADA, ticket, "Or a cable.")
+    assert [line.unread for line in (await alice._ask("tickets.list", session=True)).tickets] == [True]
 
 
 async def test_open_tickets_are_limited_and_large_ones_refused(hub, alice):

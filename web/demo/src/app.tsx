@@ -11,7 +11,7 @@ import { LanguageSelect } from "./views/looks";
 import { AddDevice, ClaimLink } from "./views/link";
 import { PolicyChanged, PolicyView } from "./views/policy";
 import { Register } from "./views/register";
-import { Frozen, News } from "./views/rights";
+import { Answers, Frozen, News, useFrozen } from "./views/rights";
 import { Settings } from "./views/settings";
 import { Support } from "./views/support";
 import { Welcome } from "./views/welcome";
@@ -57,7 +57,7 @@ export function App({ client }: { client: KloudTalkClient }) {
         </header>
         <main id="main" tabIndex={-1}>
           <Warnings />
-          {ready ? <><Elsewhere /><Frozen /><News /></> : null}
+          {ready ? <><Elsewhere /><Answers /><News /></> : null}
           {ready ? <Inside /> : <Outside />}
         </main>
       </div>
@@ -84,6 +84,8 @@ function Outside() {
 function Inside() {
   const { state } = useTalk();
   const [view, detail] = useRoute();
+  const frozen = useFrozen();
+  if (frozen) return view === "policy" ? <PolicyView back="#/settings" /> : view === "settings" && detail === "support" ? <Support /> : <Frozen />;
   if (state.policyWanted && view !== "settings") return <PolicyChanged />;
   if (view === "calls") return <History />;
   if (view === "policy") return <PolicyView back="#/settings" />;

@@ -82,5 +82,5 @@ test("the languages say the same, each in its own words", () => {
 
 test("who is woken reads it in every language", () => {
   const worker = readFileSync(`${here}public/service-worker.js`, "utf8");
-  for (const language of Object.keys(catalogues)) expect(worker).toContain(`\n  ${language}: [`);
+  for (const language of Object.keys(catalogues)) expect(worker).toContain(`\n  ${language}: {`);
 });

@@ -497,6 +497,7 @@ export class KloudTalkClient extends EventTarget {
       case "profile.changed":
         quietly(message.account === this.#core.self?.account ? this.#refreshAccount() : this.#profiles.changed(message.account));
         return;
+      case "ticket.changed": quietly(this.services.tickets()); return;
       case "presence.changed": this.#contacts.presenceChanged(message); return;
       case "link.claimed": quietly(this.#links.look(message.link)); return;
       default:
@@ -514,7 +515,7 @@ export class KloudTalkClient extends EventTarget {
       if (given.some((one) => one.purpose === "device_details" && one.granted)) await this.#describe();
       await this.refreshDevices();
     });
-    await Promise.allSettled([mine, contacts.then(() => this.history()), consents]);
+    await Promise.allSettled([mine, this.services.tickets(), contacts.then(() => this.history()), consents]);
   }
 
   async #refreshAccount(): Promise<void> {

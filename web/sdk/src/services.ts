@@ -17,7 +17,9 @@ export class Services {
   }
 
   async tickets(): Promise<readonly wire.Ticket[]> {
-    return (await this.#core.ask<wire.Tickets>("GET", "/v1/tickets")).tickets;
+    const { tickets } = await this.#core.ask<wire.Tickets>("GET", "/v1/tickets");
+    this.#core.set({ unreadAnswers: tickets.filter((ticket) => ticket.unread === true).length });
+    return tickets;
   }
   ticket(ticket: string): Promise<wire.Ticket> {
     return this.#core.ask<wire.Ticket>("GET", `/v1/tickets/${ticket}`);

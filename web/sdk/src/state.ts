@@ -164,6 +164,8 @@ export interface ClientState {
   readonly consents: readonly Consent[];
   readonly contacts: readonly Contact[];
   readonly contactsWanted: boolean;
+  /** Answers of support that nobody has read yet. */
+  readonly unreadAnswers: number;
   /** The privacy policy has a new version, which must be acknowledged before anything new is done (P04). */
   readonly policyWanted: boolean;
   readonly blocks: readonly string[];
@@ -181,5 +183,5 @@ export interface ClientState {
 /** Before anything is known. */
 export const INITIAL: ClientState = {
   phase: "signed_out", connection: { status: "offline", retryAt: null, cause: null }, registration: null, linking: null, openLink: null, account: null, device: null,
-  devices: [], consents: [], contacts: [], contactsWanted: false, policyWanted: false, blocks: [], history: [], historyNext: null, push: "unsupported", call: null, elsewhere: [], notices: [], signedOutReason: null, alwaysRelay: false,
+  devices: [], consents: [], contacts: [], contactsWanted: false, unreadAnswers: 0, policyWanted: false, blocks: [], history: [], historyNext: null, push: "unsupported", call: null, elsewhere: [], notices: [], signedOutReason: null, alwaysRelay: false,
 };

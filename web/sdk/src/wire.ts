@@ -1041,6 +1041,13 @@ export interface Ticket {
   /** milliseconds since 1970-01-01T00:00:00Z */
   readonly changed_at: number;
   readonly messages?: readonly TicketMessage[];
+  readonly unread?: boolean;
+}
+
+/** Support answered or closed one of the account's tickets, or it was read on another device: fetch the tickets again (P27). */
+export interface TicketChanged {
+  readonly type: "ticket.changed";
+  readonly ticket: string;
 }
 
 /** What the user or the service said. */
@@ -1080,4 +1087,4 @@ export type WhoCanCall = "contacts" | "everyone" | "nobody";
 export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallMoved | CallRinging | CallSignal | CallTakeOver | Hello | Ping | PresenceWatch;
 
 /** Everything that the hub may send. */
-export type ServerMessage = CallAnswered | CallElsewhereOver | CallEnded | CallIncoming | CallIsElsewhere | CallRelayEnding | CallRings | CallSignalled | CallTakenOver | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | ProfileChanged | Sync;
+export type ServerMessage = CallAnswered | CallElsewhereOver | CallEnded | CallIncoming | CallIsElsewhere | CallRelayEnding | CallRings | CallSignalled | CallTakenOver | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | ProfileChanged | Sync | TicketChanged;

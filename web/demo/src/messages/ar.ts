@@ -453,6 +453,15 @@ const arabic: Catalogue = {
   "Gone means gone": "المحذوف محذوف",
   "Delete calls, contacts or the whole account: it happens at once.":
     "احذف المكالمات أو جهات الاتصال أو الحساب كله: يحدث ذلك فورًا.",
+  "What that means": "ماذا يعني ذلك",
+  "Nobody can call you, and you cannot call.": "لا يستطيع أحد الاتصال بك، ولا يمكنك الاتصال.",
+  "To your contacts you look like somebody who is not here.": "تبدو لجهات اتصالك كمن ليس هنا.",
+  "Your contacts, calls, settings and devices stay as they are, for as long as you like.":
+    "تبقى جهات اتصالك ومكالماتك وإعداداتك وأجهزتك كما هي ما شئت.",
+  "What you can do meanwhile": "ما يمكنك فعله في هذه الأثناء",
+  "Support has answered you.": "أجابك الدعم.",
+  "Read the answer": "قراءة الرد",
+  "New answer": "رد جديد",
   // Objections: the server's texts (signaling/privacy/objections.py)
   "We tell you in the app about new features of the service. If you object, you are told nothing of the kind.":
     "نخبرك في التطبيق بالميزات الجديدة للخدمة. إذا اعترضت فلن تُخبَر بشيء من ذلك.",

@@ -452,6 +452,15 @@ export default {
   "Gone means gone": "Weg heißt weg",
   "Delete calls, contacts or the whole account: it happens at once.":
     "Lösche Anrufe, Kontakte oder das ganze Konto: Es geschieht sofort.",
+  "What that means": "Was das bedeutet",
+  "Nobody can call you, and you cannot call.": "Niemand kann dich anrufen, und du kannst nicht anrufen.",
+  "To your contacts you look like somebody who is not here.": "Für deine Kontakte siehst du aus wie jemand, der nicht hier ist.",
+  "Your contacts, calls, settings and devices stay as they are, for as long as you like.":
+    "Deine Kontakte, Anrufe, Einstellungen und Geräte bleiben, wie sie sind, so lange du willst.",
+  "What you can do meanwhile": "Was du inzwischen tun kannst",
+  "Support has answered you.": "Der Support hat dir geantwortet.",
+  "Read the answer": "Antwort lesen",
+  "New answer": "Neue Antwort",
   // Objections: the server's texts (signaling/privacy/objections.py)
   "We tell you in the app about new features of the service. If you object, you are told nothing of the kind.":
     "Wir erzählen dir in der App von neuen Funktionen des Dienstes. Wenn du widersprichst, erfährst du nichts dergleichen.",

@@ -1,8 +1,8 @@
 import type { Objection } from "@kloudtalk/sdk";
 import { useEffect, useState } from "preact/hooks";
 import { type Message, t, translated } from "../i18n";
-import { Icon } from "../icons";
-import { Confirmed, day, Failure, useAction, useLoaded, useTalk } from "../ui";
+import { DeleteAccount } from "./delete";
+import { Confirmed, day, Failure, Title, useAction, useLoaded, useTalk } from "../ui";
 
 /** What one may ask of the service about oneself: one's data, that it stops, and objections (P22, P23). */
 export function Rights() {
@@ -25,22 +25,42 @@ export function Rights() {
   );
 }
 
-/** Says that the account is frozen, above every view. */
+/** Finds out whether the account is frozen: such an account has no connection that would tell. */
+export function useFrozen(): boolean {
+  const { client, state } = useTalk();
+  useEffect(() => { if (state.account === null && state.connection.status === "waiting") client.refreshAccount().catch(() => undefined); }, [state.connection.status]);
+  return (state.account?.restrictedAt ?? null) !== null;
+}
+
+/** In the place of every view of a frozen account: what that means, and what works (P23). */
 export function Frozen() {
   const { client, state } = useTalk();
   const { busy, error, run } = useAction();
-  // a frozen account has no connection that would tell
-  useEffect(() => { if (state.account === null && state.connection.status === "waiting") client.refreshAccount().catch(() => undefined); }, [state.connection.status]);
+  const download = useAction();
   const since = state.account?.restrictedAt ?? null;
   if (since === null) return null;
   return (
-    <div class="note warn" role="region" aria-label={t("Account frozen")}>
-      <Icon name="warning" />
-      <div class="grow">
-        <p>{t("Your account is frozen since {date}. Everything is kept; nothing is done with it.", { date: day(since) })}</p>
+    <div class="narrow stack">
+      <Title lead={t("Your account is frozen since {date}. Everything is kept; nothing is done with it.", { date: day(since) })}>{t("Account frozen")}</Title>
+      <section class="card stack" aria-labelledby="meaning">
+        <h2 id="meaning">{t("What that means")}</h2>
+        <ul class="prose">
+          <li>{t("Nobody can call you, and you cannot call.")}</li>
+          <li>{t("To your contacts you look like somebody who is not here.")}</li>
+          <li>{t("Your contacts, calls, settings and devices stay as they are, for as long as you like.")}</li>
+        </ul>
         <Failure error={error} />
-        <button type="button" class="plain" disabled={busy} onClick={() => void run(() => client.restrict(false))}>{t("Unfreeze my account")}</button>
-      </div>
+        <button type="button" class="primary wide" disabled={busy} onClick={() => void run(() => client.restrict(false))}>{t("Unfreeze my account")}</button>
+      </section>
+      <section class="card stack" aria-labelledby="works">
+        <h2 id="works">{t("What you can do meanwhile")}</h2>
+        <div><button type="button" disabled={download.busy} onClick={() => void download.run(async () => { save(await client.exportData(), "kloudtalk-export.zip"); })}>{t("Download my data")}</button></div>
+        <Failure error={download.error} />
+        <p><a class="button" href="#/settings/support">{t("Ask support")}</a></p>
+        <Confirmed label={t("Sign out here")} question={t("Sign out of this browser? Its keys are deleted. Without another device you get back in with codes to your number and address, and your contacts see new keys.")} yes={t("Sign out")} action={() => client.signOut()} />
+        <DeleteAccount />
+      </section>
+      <p><a href="#/policy">{t("Privacy policy")}</a></p>
     </div>
   );
 }
@@ -65,6 +85,17 @@ function Objections() {
         </div>
       ))}
     </>
+  );
+}
+
+/** Answers of support that nobody has read yet (P27). */
+export function Answers() {
+  const { state } = useTalk();
+  if (state.unreadAnswers === 0 || location.hash.startsWith("#/settings/support")) return null;
+  return (
+    <div class="note" role="region" aria-label={t("Support")}>
+      <div class="grow"><p role="status">{t("Support has answered you.")}</p><a href="#/settings/support">{t("Read the answer")}</a></div>
+    </div>
   );
 }
 

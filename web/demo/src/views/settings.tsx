@@ -1,10 +1,11 @@
 import type { AccountState, DeviceDetails } from "@kloudtalk/sdk";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { type Message, number as share, t } from "../i18n";
 import { Icon } from "../icons";
-import { Confirmed, day, Failure, Field, Modal, Title, useAction, useTalk } from "../ui";
+import { Confirmed, day, Failure, Title, useAction, useTalk } from "../ui";
 import { PushSwitch } from "./push";
 import { ConsentSwitch } from "./consents";
+import { DeleteAccount } from "./delete";
 import { Looks } from "./looks";
 import { PlanSettings } from "./plan";
 import { PresenceSettings } from "./presence";
@@ -128,31 +129,5 @@ function Blocked() {
         })}
       </ul>
     </section>
-  );
-}
-
-function DeleteAccount() {
-  const { client } = useTalk();
-  const { busy, error, run } = useAction();
-  const [asking, setAsking] = useState(false);
-  const [typed, setTyped] = useState("");
-  return (
-    <>
-      <button type="button" class="plain risk" onClick={() => { setTyped(""); setAsking(true); }}>{t("Delete my account")}</button>
-      {asking ? (
-        <Modal label={t("Delete my account")} kind="sheet" onCancel={() => setAsking(false)}>
-          <form class="card stack" noValidate onSubmit={(event) => { event.preventDefault(); if (typed.trim().toLowerCase() === t("delete")) void run(() => client.deleteAccount()); }}>
-            <h2>{t("Delete my account")}</h2>
-            <p>{t("Number, address, devices, contacts, calls and settings are deleted at once, and cannot be brought back.")}</p>
-            <Field label={t("Type “{word}” to confirm", { word: t("delete") })}>
-              {(field) => <input {...field} type="text" autocomplete="off" autocapitalize="off" value={typed} onInput={(event) => setTyped(event.currentTarget.value)} />}
-            </Field>
-            <Failure error={error} />
-            <button type="submit" class="danger wide" disabled={busy || typed.trim().toLowerCase() !== t("delete")}>{t("Delete everything")}</button>
-            <button type="button" class="wide" onClick={() => setAsking(false)}>{t("Cancel")}</button>
-          </form>
-        </Modal>
-      ) : null}
-    </>
   );
 }

@@ -8,8 +8,8 @@ const STATES: Record<Ticket["state"], Message> = { open: "Waiting for an answer"
 
 /** Support (P27): questions to who runs this server, and their answers. */
 export function Support() {
-  const { client } = useTalk();
-  const { value, error, again } = useLoaded(() => client.services.tickets());
+  const { client, state } = useTalk();
+  const { value, error, again } = useLoaded(() => client.services.tickets(), state.unreadAnswers);
   const [shown, setShown] = useState<string | null>(null);
   return (
     <div class="stack">
@@ -22,6 +22,7 @@ export function Support() {
             {(value ?? []).map((ticket) => (
               <li key={ticket.ticket}>
                 <div class="grow"><strong>{ticket.subject}</strong><span class="soft small">{t(STATES[ticket.state])} · {day(ticket.changed_at)}</span></div>
+                {ticket.unread === true ? <span class="badge">{t("New answer")}</span> : null}
                 <button type="button" aria-expanded={shown === ticket.ticket} aria-label={shown === ticket.ticket ? t("Close “{subject}”", { subject: ticket.subject }) : t("Read “{subject}”", { subject: ticket.subject })} onClick={() => setShown(shown === ticket.ticket ? null : ticket.ticket)}>{shown === ticket.ticket ? t("Close") : t("Read")}</button>
               </li>
             ))}
