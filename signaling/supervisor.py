@@ -2,6 +2,7 @@
 calls, and ends all together. Relay and echo may fail: calls go on without them, and they are started again.
 """
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -218,7 +219,8 @@ class Supervisor:
                     if self._ready < self._settings.workers:
                         continue
                     address = self._address = text.removeprefix("listening on ")
-                    os.write(self._wake, b"\0")
+                    with contextlib.suppress(OSError):  # it may be stopping
+                        os.write(self._wake, b"\0")
                     print(f"{self._settings.server_name} is ready: open {address} in a browser. Ctrl-C stops it.", flush=True)
                     if self._settings.phone_delivery == "console" or self._settings.email_delivery == "console":
                         print(

@@ -13,6 +13,7 @@ import { PolicyChanged, PolicyView } from "./views/policy";
 import { Register } from "./views/register";
 import { Answers, Frozen, News, useFrozen } from "./views/rights";
 import { Settings } from "./views/settings";
+import { SoundCheck } from "./views/sound-check";
 import { Support } from "./views/support";
 import { Welcome } from "./views/welcome";
 
@@ -90,7 +91,7 @@ function Inside() {
   if (view === "calls") return <History />;
   if (view === "policy") return <PolicyView back="#/settings" />;
   if (view === "contacts" && detail === "import") return <ImportContacts />;
-  if (view === "settings") return detail === "add-device" ? <AddDevice /> : detail === "support" ? <Support /> : <Settings />;
+  if (view === "settings") return detail === "add-device" ? <AddDevice /> : detail === "support" ? <Support /> : detail === "sound" ? <SoundCheck /> : <Settings />;
   return <Contacts />;
 }
 

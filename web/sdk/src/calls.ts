@@ -11,7 +11,8 @@ import { Media } from "./media.js";
 import { UNKNOWN } from "./quality.js";
 import { Route } from "./route.js";
 import { safetyNumber } from "./safety-number.js";
-import type { CallStage, CallState, EndReason } from "./state.js";
+import { hear } from "./sound-check.js";
+import type { CallStage, CallState, EndReason, TriedWay } from "./state.js";
 import type * as wire from "./wire.js";
 
 const REMEMBERED = 500;
@@ -59,6 +60,7 @@ interface Live {
   reported: boolean;
   /** The other side's verified description: what DTLS must agree with. */
   remoteSdp: string;
+  tried: TriedWay[];
   timers: Set<number>;
   interruptedAt: number | null;
 }
@@ -103,7 +105,8 @@ export class Calls {
 
   // --- what the user does -------------------------------------------------------------------------------------------------
 
-  async call(account: string): Promise<void> {
+  /** `identityKey`: what the devices must be of, when it is known. */
+  async call(account: string, identityKey?: string): Promise<void> {
     const core = this.#core;
     const self = core.device();
     if (this.#starting || this.#busy()) throw new KloudTalkError("busy");
@@ -115,6 +118,7 @@ export class Calls {
       await core.socket?.untilOnline(8_000);
       const [devices, ways] = await Promise.all([this.#devices(account), this.#ways()]);
       if (this.#busy()) throw new KloudTalkError("busy"); // somebody called us meanwhile
+      if (identityKey !== undefined && [...devices.values()].some((one) => one.identity_key !== identityKey)) throw new KloudTalkError("not_secure");
       const live = this.#begin({ id: randomId(), outgoing: true, account, devices, local });
       this.#show(live, "inviting", null);
       const media = this.#media(live, ways, local);
@@ -135,6 +139,18 @@ export class Calls {
       this.#starting = false;
       for (const track of local?.getTracks() ?? []) track.stop();
     }
+  }
+
+  /** A test call: microphone and network, by an account that sends back what it hears. Rejects with `not_found` where there is none. */
+  async soundCheck(): Promise<void> {
+    const echo = await this.findEcho();
+    await this.call(echo.account, echo.identity_key);
+  }
+
+  async findEcho(): Promise<wire.EchoAccount> {
+    const echo = await this.#core.ask<wire.EchoAccount>("GET", "/v1/echo");
+    this.#core.set({ echo: echo.account });
+    return echo;
   }
 
   async #invite(live: Live, account: string, sdp: string): Promise<void> {
@@ -563,6 +579,12 @@ export class Calls {
         if (sdp === null || live.route === null) return;
         if (number(body, "epoch") >= live.route.epoch) live.remoteSdp = sdp;
         return live.route.heard(kind, { epoch: number(body, "epoch"), sdp, via: "direct" });
+      case "levels": {
+        const { call, echo } = this.#core.state;
+        const heard = call === null || live.account !== echo ? null : hear(call.heard, body);
+        if (call !== null && heard !== null) this.#core.set({ call: { ...call, heard } });
+        return;
+      }
       case "relay":
       case "wish":
         return live.route?.heard(kind, { epoch: number(body, "epoch"), sdp: null, via: text(body, "via") === "relay" ? "relay" : "direct" });
@@ -669,9 +691,12 @@ export class Calls {
       state: (state) => { live.route?.state(state); },
     });
     live.media = media;
+    const turn = ways.servers.some(({ urls }) => [urls].flat().some((url) => url.startsWith("turn")));
+    live.tried = [...(live.hidden ? [] : ["direct"] as const), ...(turn && !(live.hidden && ways.relay) ? ["turn"] as const : [])];
+    this.#tried(live);
     live.route = new Route(platform, media, live.leads, ways.relay, {
       say: (kind, body) => this.#signal(live, kind, body),
-      leg: ({ ufrag, pwd }) => hedged(platform, () => this.#core.ask<wire.RelayLeg>("POST", `/v1/calls/${live.id}/relay`, { ufrag, pwd }), ASK_AGAIN, 4),
+      leg: ({ ufrag, pwd }) => this.#tried(live, "relay") && hedged(platform, () => this.#core.ask<wire.RelayLeg>("POST", `/v1/calls/${live.id}/relay`, { ufrag, pwd }), ASK_AGAIN, 4),
       peer: () => live.remoteSdp,
       flowing: (flowing) => { this.#flowing(live, flowing); },
       quality: (quality) => {
@@ -681,6 +706,14 @@ export class Calls {
       exhausted: () => { if (this.#live === live && this.#core.state.call?.stage !== "connected") this.#fail(live); },
     });
     return media;
+  }
+
+  /** Shows what was tried. */
+  #tried(live: Live, way?: TriedWay): true {
+    if (way !== undefined && !live.tried.includes(way)) live.tried.push(way);
+    const { call } = this.#core.state;
+    if (this.#live === live && call !== null) this.#core.set({ call: { ...call, tried: [...live.tried] } });
+    return true;
   }
 
   /** Candidates that waited for the invite or the answer to be at the hub may go now. */
@@ -803,7 +836,7 @@ export class Calls {
 
   #begin(of: Pick<Live, "id" | "outgoing" | "account" | "devices" | "local">): Live {
     const live: Live = {
-      ...of, leads: of.outgoing, moving: false, former: new Set(), ways: null, peer: null, media: null, route: null, hidden: false, peerHidden: false, peerMoves: false, offer: null, early: [], outbox: [], known: false, reported: false, remoteSdp: "", timers: new Set(), interruptedAt: null,
+      ...of, leads: of.outgoing, moving: false, former: new Set(), ways: null, peer: null, media: null, route: null, hidden: false, peerHidden: false, peerMoves: false, offer: null, early: [], outbox: [], known: false, reported: false, remoteSdp: "", tried: [], timers: new Set(), interruptedAt: null,
     };
     this.#live = live;
     return live;
@@ -818,6 +851,7 @@ export class Calls {
       id: live.id, direction: live.outgoing ? "outgoing" : "incoming", stage, peer: { account: live.account, name: null, phone: null, device: null, verified: false, business: false },
       startedAt: now, connectedAt: null, endedAt: null, muted: false, held: false, peerMuted: false, peerHeld: false, media: "none", quality: UNKNOWN,
       safetyNumber: null, identityChanged: false, notices: state.notices.filter((notice) => notice.call === live.id), endReason: null,
+      tried: [...live.tried], heard: null,
     };
     const known = this.#known(live.account);
     this.#core.set({

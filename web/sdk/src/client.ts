@@ -263,6 +263,10 @@ export class KloudTalkClient extends EventTarget {
   call(account: string): Promise<void> {
     return this.#calls.call(account);
   }
+  /** A test call; watch `state.call` with `finding`, and `hangup` when enough was seen. */
+  soundCheck(): Promise<void> {
+    return this.#calls.soundCheck();
+  }
   accept(): Promise<void> {
     return this.#calls.accept();
   }
@@ -292,6 +296,7 @@ export class KloudTalkClient extends EventTarget {
     const query = new URLSearchParams({ limit: String(options.limit ?? 30) });
     if (options.before !== undefined) query.set("before", options.before);
     const answer = await this.#core.ask<wire.CallHistory>("GET", `/v1/calls?${query.toString()}`);
+    if (this.state.echo === null && answer.calls.some((record) => this.#contacts.byAccount(record.peer) === undefined)) await this.#calls.findEcho().catch(() => undefined);
     const calls = answer.calls.map((record) => {
       const contact = this.#contacts.byAccount(record.peer);
       return {

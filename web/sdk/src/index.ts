@@ -2,6 +2,7 @@
 export { KloudTalkClient, type OpenOptions } from "./client.js";
 export { KloudTalkError, explain, type LocalErrorCode } from "./errors.js";
 export { parsePhonebook, type CountryCode } from "./phonebook.js";
+export { finding, type Checked, type Finding } from "./sound-check.js";
 export { safetyNumber } from "./safety-number.js";
 export { verifyCertificate } from "./certificates.js";
 export { OprfClient, type Blinded } from "./oprf.js";

@@ -162,6 +162,7 @@ export class Media {
     const [local, remote] = [byId.get(pair?.localCandidateId ?? ""), byId.get(pair?.remoteCandidateId ?? "")];
     const atLeg = remote !== undefined && this.#leg.has(address(remote.address ?? remote.ip, remote.port));
     const heard = all.filter((one) => one.type === "inbound-rtp" && one.kind === "audio");
+    const sent = all.filter((one) => one.type === "outbound-rtp" && one.kind === "audio").reduce((total, one) => total + (one.packetsSent ?? 0), 0);
     const sum = (field: "packetsReceived" | "packetsLost" | "concealedSamples" | "totalSamplesReceived"): number => heard.reduce((total, one) => total + (one[field] ?? 0), 0);
     const rtcp = all.find((one) => one.type === "remote-inbound-rtp" && one.kind !== "video" && typeof one.roundTripTime === "number");
     return {
@@ -169,6 +170,7 @@ export class Media {
       rung: pair === null || local === undefined ? null : rung(local, remote, atLeg),
       atLeg,
       packets: sum("packetsReceived"), lost: Math.max(0, sum("packetsLost")),
+      sent,
       concealed: sum("concealedSamples"), samples: sum("totalSamplesReceived"),
       jitter: heard.find((one) => typeof one.jitter === "number")?.jitter ?? null,
       // RTCP's goes all the way; over a relay ICE's would end at it
@@ -239,7 +241,7 @@ interface Report {
   readonly selectedCandidatePairId?: string; readonly selected?: boolean; readonly nominated?: boolean; readonly state?: string;
   readonly localCandidateId?: string; readonly remoteCandidateId?: string; readonly currentRoundTripTime?: number;
   readonly candidateType?: string; readonly relayProtocol?: string; readonly address?: string; readonly ip?: string; readonly port?: number;
-  readonly packetsReceived?: number; readonly packetsLost?: number; readonly jitter?: number; readonly roundTripTime?: number;
+  readonly packetsSent?: number; readonly packetsReceived?: number; readonly packetsLost?: number; readonly jitter?: number; readonly roundTripTime?: number;
   readonly concealedSamples?: number; readonly totalSamplesReceived?: number;
 }
 

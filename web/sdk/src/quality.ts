@@ -30,7 +30,7 @@ export function level(score: number | null): CallQuality["level"] {
 }
 
 /** Before anything is known. */
-export const UNKNOWN: CallQuality = { rttMs: null, jitterMs: null, lossPercent: null, concealedPercent: null, mos: null, level: "unknown", path: null, rung: null };
+export const UNKNOWN: CallQuality = { rttMs: null, jitterMs: null, lossPercent: null, concealedPercent: null, mos: null, level: "unknown", path: null, rung: null, packetsSent: 0, packetsReceived: 0, packetsLost: 0 };
 
 /** One look at a connection. Counts are since its start; times in seconds. */
 export interface Look {
@@ -43,6 +43,7 @@ export interface Look {
   readonly lost: number;
   readonly jitter: number | null;
   readonly rtt: number | null;
+  readonly sent: number;
   readonly concealed: number;
   readonly samples: number;
 }
@@ -62,5 +63,6 @@ export function between(before: Look | null, now: Look): CallQuality {
     level: level(score),
     path: now.rung === null ? null : now.rung === "host" || now.rung === "srflx" ? "direct" : "relay",
     rung: now.rung,
+    packetsSent: now.sent, packetsReceived: now.packets, packetsLost: now.lost,
   };
 }

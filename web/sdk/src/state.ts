@@ -1,6 +1,8 @@
 /** The client's state, as immutable snapshots: what a page draws. `API.md` says what each field means. */
+import type { Heard } from "./sound-check.js";
 import type { Policy, PurposeText, Reason, ServerInfo } from "./wire.js";
 
+export type { Heard };
 export type { Policy, ServerInfo };
 export type Phase = "signed_out" | "registering" | "linking" | "ready";
 /** Whether this browser is woken for calls: it cannot be, the user has forbidden notifications, no, or yes. */
@@ -114,6 +116,8 @@ export interface CallQuality {
   readonly mos: number | null;
   readonly level: "good" | "fair" | "poor" | "unknown";
   readonly path: "direct" | "relay" | null; readonly rung: Rung | null;
+  /** Packets of sound since the call began: sent, received, and not received though they were sent. */
+  readonly packetsSent: number; readonly packetsReceived: number; readonly packetsLost: number;
 }
 export interface CallState {
   readonly id: string; readonly direction: "outgoing" | "incoming"; readonly stage: CallStage;
@@ -128,7 +132,13 @@ export interface CallState {
   readonly identityChanged: boolean;
   readonly notices: readonly SecurityNotice[];
   readonly endReason: EndReason | null;
+  /** Ways that were tried for the media so far. */
+  readonly tried: readonly TriedWay[];
+  /** In a test call: what the echo hears of this device. */
+  readonly heard: Heard | null;
 }
+/** Host and reflexive addresses, the server's TURN servers, its relay. */
+export type TriedWay = "direct" | "turn" | "relay";
 /** A connected call of this account at another of its devices: `takeOver` continues it here. */
 export interface CallElsewhere {
   readonly id: string;
@@ -178,10 +188,12 @@ export interface ClientState {
   readonly signedOutReason: "revoked" | "replaced" | null;
   /** The account's setting, known before the account is: calls go through relays only, so that nobody learns this device's IP address from them. */
   readonly alwaysRelay: boolean;
+  /** The account that answers test calls, once `soundCheck` or `history` has asked for it; null: none is known. */
+  readonly echo: string | null;
 }
 
 /** Before anything is known. */
 export const INITIAL: ClientState = {
   phase: "signed_out", connection: { status: "offline", retryAt: null, cause: null }, registration: null, linking: null, openLink: null, account: null, device: null,
-  devices: [], consents: [], contacts: [], contactsWanted: false, unreadAnswers: 0, policyWanted: false, blocks: [], history: [], historyNext: null, push: "unsupported", call: null, elsewhere: [], notices: [], signedOutReason: null, alwaysRelay: false,
+  devices: [], consents: [], contacts: [], contactsWanted: false, unreadAnswers: 0, policyWanted: false, blocks: [], history: [], historyNext: null, push: "unsupported", call: null, elsewhere: [], notices: [], signedOutReason: null, alwaysRelay: false, echo: null,
 };

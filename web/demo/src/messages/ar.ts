@@ -572,6 +572,55 @@ const arabic: Catalogue = {
   "This device does not have the key of your address book. Please import your contacts again.":
     "ليس لدى هذا الجهاز مفتاح دفتر عناوينك. استورد جهات اتصالك مرة أخرى.",
   "Something went wrong. Please try again.": "حدث خطأ. حاول مرة أخرى.",
+  // Sound check
+  "Calling the echo…": "جارٍ الاتصال بالصدى…",
+  "Listening…": "يستمع…",
+  "Say something after the greeting. You should hear it a second later.": "قُل شيئًا بعد التحية. ينبغي أن تسمعه بعد ثانية.",
+  "The echo is busy with other calls.": "الصدى مشغول بمكالمات أخرى.",
+  "Please try again in a minute.": "يُرجى المحاولة مرة أخرى بعد دقيقة.",
+  "The echo does not answer.": "الصدى لا يجيب.",
+  "It seems to be switched off for the moment. Your calls to people are not affected.":
+    "يبدو أنه متوقف في الوقت الحالي. لا يؤثر ذلك في مكالماتك مع الناس.",
+  "No sound gets through to the server, and none back.": "لا يصل أي صوت إلى الخادم، ولا يعود أي صوت.",
+  "A firewall or the network stops it. Try another network, or ask whoever runs this one to let UDP through.":
+    "يمنعه جدار حماية أو الشبكة. جرّب شبكة أخرى، أو اطلب من مشغّل هذه الشبكة السماح بـ UDP.",
+  "What you say does not leave this device.": "ما تقوله لا يغادر هذا الجهاز.",
+  "The call is there, but no sound goes out. Check that no other program holds the microphone, then reload the page.":
+    "المكالمة قائمة، لكن لا يخرج أي صوت. تحقّق من أن لا برنامج آخر يستعمل الميكروفون، ثم أعد تحميل الصفحة.",
+  "The echo hears you, but nothing comes back.": "الصدى يسمعك، لكن لا يعود شيء.",
+  "A firewall lets sound out and not in. Try another network.": "جدار حماية يسمح بخروج الصوت ولا يسمح بدخوله. جرّب شبكة أخرى.",
+  "Your microphone is silent.": "ميكروفونك صامت.",
+  "It is switched off, covered, or not the one you speak into. Look for a switch on the headset, and choose another microphone in your browser or system.":
+    "إنه مُطفأ أو مُغطّى أو ليس الذي تتكلم فيه. ابحث عن مفتاح على سماعة الرأس، واختر ميكروفونًا آخر في المتصفح أو النظام.",
+  "Your microphone is very quiet.": "صوت ميكروفونك خافت جدًا.",
+  "Come closer, or turn it up in your system’s settings.": "اقترب منه، أو ارفع مستواه في إعدادات النظام.",
+  "Your microphone is too loud: it rattles.": "صوت ميكروفونك عالٍ جدًا: إنه يتشوّه.",
+  "Turn it down in your system’s settings, or move away from it.": "اخفض مستواه في إعدادات النظام، أو ابتعد عنه.",
+  "Much of what you say gets lost on the way.": "يضيع كثير مما تقوله في الطريق.",
+  "Others hear gaps. Move closer to the Wi-Fi, use a cable, or stop other downloads and uploads.":
+    "يسمع الآخرون انقطاعات. اقترب من شبكة Wi-Fi، أو استعمل كابلًا، أو أوقف التنزيلات والرفع.",
+  "Much of what you should hear gets lost on the way.": "يضيع كثير مما ينبغي أن تسمعه في الطريق.",
+  "You hear gaps. Move closer to the Wi-Fi, use a cable, or stop other downloads.":
+    "تسمع انقطاعات. اقترب من شبكة Wi-Fi، أو استعمل كابلًا، أو أوقف التنزيلات الأخرى.",
+  "All is well: you are heard, and sound comes back.": "كل شيء على ما يرام: صوتك مسموع، والصوت يعود إليك.",
+  "If you do not hear yourself, turn up the loudspeaker or choose another one.": "إذا لم تسمع نفسك فارفع صوت مكبّر الصوت أو اختر غيره.",
+  "directly": "مباشرة",
+  "through a TURN server": "عبر خادم TURN",
+  "through the server’s relay": "عبر مُرحِّل الخادم",
+  "Tried: {ways}.": "جُرّب: {ways}.",
+  "A test call to this server’s echo: a greeting, then what you say, a second later. It is encrypted as every call is, and nothing is recorded.":
+    "مكالمة اختبار مع صدى هذا الخادم: تحية، ثم ما تقوله بعد ثانية. وهي مشفّرة مثل كل مكالمة، ولا يُسجَّل شيء.",
+  "Sound check": "اختبار الصوت",
+  "This server has no echo to call.": "لا يوجد في هذا الخادم صدى يمكن الاتصال به.",
+  "Your microphone": "ميكروفونك",
+  "What comes back": "ما يعود إليك",
+  "Stop": "إيقاف",
+  "Check my sound": "اختبر صوتي",
+  "Check again": "اختبر مرة أخرى",
+  "Back to the settings": "العودة إلى الإعدادات",
+  "Loudest so far (0 is as loud as can be)": "الأعلى حتى الآن (0 هو أعلى ما يمكن)",
+  "Lost on the way there": "ضاع في طريق الذهاب",
+  "Lost on the way back": "ضاع في طريق العودة",
 };
 
 export default arabic;

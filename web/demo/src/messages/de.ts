@@ -581,4 +581,54 @@ export default {
   "This device does not have the key of your address book. Please import your contacts again.":
     "Dieses Gerät hat den Schlüssel deines Adressbuchs nicht. Bitte importiere deine Kontakte noch einmal.",
   "Something went wrong. Please try again.": "Etwas ist schiefgegangen. Bitte versuche es noch einmal.",
+  // Sound check
+  "Calling the echo…": "Ruft das Echo an…",
+  "Listening…": "Hört zu…",
+  "Say something after the greeting. You should hear it a second later.": "Sag nach der Begrüßung etwas. Du solltest es eine Sekunde später hören.",
+  "The echo is busy with other calls.": "Das Echo ist mit anderen Anrufen beschäftigt.",
+  "Please try again in a minute.": "Bitte versuche es in einer Minute noch einmal.",
+  "The echo does not answer.": "Das Echo antwortet nicht.",
+  "It seems to be switched off for the moment. Your calls to people are not affected.":
+    "Es scheint gerade abgeschaltet zu sein. Deine Anrufe bei anderen betrifft das nicht.",
+  "No sound gets through to the server, and none back.": "Kein Ton kommt zum Server durch, und keiner zurück.",
+  "A firewall or the network stops it. Try another network, or ask whoever runs this one to let UDP through.":
+    "Eine Firewall oder das Netz hält ihn auf. Versuche ein anderes Netz, oder bitte die Betreiber, UDP durchzulassen.",
+  "What you say does not leave this device.": "Was du sagst, verlässt dieses Gerät nicht.",
+  "The call is there, but no sound goes out. Check that no other program holds the microphone, then reload the page.":
+    "Der Anruf steht, aber kein Ton geht hinaus. Prüfe, ob ein anderes Programm das Mikrofon belegt, und lade dann die Seite neu.",
+  "The echo hears you, but nothing comes back.": "Das Echo hört dich, aber nichts kommt zurück.",
+  "A firewall lets sound out and not in. Try another network.": "Eine Firewall lässt Ton hinaus, aber nicht herein. Versuche ein anderes Netz.",
+  "Your microphone is silent.": "Dein Mikrofon ist stumm.",
+  "It is switched off, covered, or not the one you speak into. Look for a switch on the headset, and choose another microphone in your browser or system.":
+    "Es ist ausgeschaltet, verdeckt oder nicht das, in das du sprichst. Suche einen Schalter am Headset, und wähle im Browser oder System ein anderes Mikrofon.",
+  "Your microphone is very quiet.": "Dein Mikrofon ist sehr leise.",
+  "Come closer, or turn it up in your system’s settings.": "Geh näher heran, oder stelle es in den Einstellungen des Systems lauter.",
+  "Your microphone is too loud: it rattles.": "Dein Mikrofon ist zu laut: Es übersteuert.",
+  "Turn it down in your system’s settings, or move away from it.": "Stelle es in den Einstellungen des Systems leiser, oder geh weiter weg.",
+  "Much of what you say gets lost on the way.": "Vieles von dem, was du sagst, geht unterwegs verloren.",
+  "Others hear gaps. Move closer to the Wi-Fi, use a cable, or stop other downloads and uploads.":
+    "Andere hören Lücken. Geh näher ans WLAN, nimm ein Kabel, oder halte andere Downloads und Uploads an.",
+  "Much of what you should hear gets lost on the way.": "Vieles von dem, was du hören solltest, geht unterwegs verloren.",
+  "You hear gaps. Move closer to the Wi-Fi, use a cable, or stop other downloads.":
+    "Du hörst Lücken. Geh näher ans WLAN, nimm ein Kabel, oder halte andere Downloads an.",
+  "All is well: you are heard, and sound comes back.": "Alles in Ordnung: Du wirst gehört, und der Ton kommt zurück.",
+  "If you do not hear yourself, turn up the loudspeaker or choose another one.":
+    "Wenn du dich nicht hörst, stelle den Lautsprecher lauter oder wähle einen anderen.",
+  "directly": "direkt",
+  "through a TURN server": "über einen TURN-Server",
+  "through the server’s relay": "über das Relay des Servers",
+  "Tried: {ways}.": "Versucht: {ways}.",
+  "A test call to this server’s echo: a greeting, then what you say, a second later. It is encrypted as every call is, and nothing is recorded.":
+    "Ein Testanruf beim Echo dieses Servers: eine Begrüßung, dann was du sagst, eine Sekunde später. Er ist verschlüsselt wie jeder Anruf, und nichts wird aufgezeichnet.",
+  "Sound check": "Tontest",
+  "This server has no echo to call.": "Dieser Server hat kein Echo, das man anrufen kann.",
+  "Your microphone": "Dein Mikrofon",
+  "What comes back": "Was zurückkommt",
+  "Stop": "Beenden",
+  "Check my sound": "Meinen Ton testen",
+  "Check again": "Noch einmal testen",
+  "Back to the settings": "Zurück zu den Einstellungen",
+  "Loudest so far (0 is as loud as can be)": "Bisher am lautesten (0 ist das Lauteste, was geht)",
+  "Lost on the way there": "Auf dem Hinweg verloren",
+  "Lost on the way back": "Auf dem Rückweg verloren",
 };

@@ -25,7 +25,7 @@ const ENDED_SHOWN = 6_000;
 /** The one call of this page, over everything else; and what is heard of it. */
 export function Call() {
   const { client, state } = useTalk();
-  const { call } = state;
+  const call = state.call?.peer.account === state.echo ? null : state.call; // a test call has a view of its own
   const [answering, setAnswering] = useState<string | null>(null); // silences the ringing while the microphone is asked for
   const decline = useAction();
   const ringing = call?.direction === "incoming" && (call.stage === "ringing" || call.stage === "inviting") && answering !== call.id;

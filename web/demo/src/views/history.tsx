@@ -42,8 +42,8 @@ export function History() {
 }
 
 function Line({ record, call }: { record: CallRecord; call: () => void }) {
-  const { client } = useTalk();
-  const name = record.name ?? record.phone ?? nobody();
+  const { client, state } = useTalk();
+  const name = (record.peer === state.echo ? t("Sound check") : null) ?? record.name ?? record.phone ?? nobody();
   const missed = !record.outgoing && (record.reason === "missed" || record.reason === "cancelled");
   return (
     <li>

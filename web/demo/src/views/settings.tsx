@@ -62,7 +62,7 @@ export function Settings() {
       <Rights />
       <section class="card stack" aria-labelledby="help">
         <h2 id="help">{t("Help")}</h2>
-        <p><a class="button" href="#/settings/support">{t("Ask support")}</a></p>
+        <p class="row"><a class="button" href="#/settings/sound">{t("Check my sound")}</a><a class="button" href="#/settings/support">{t("Ask support")}</a></p>
       </section>
       <section class="card stack" aria-labelledby="leave">
         <h2 id="leave">{t("Leave")}</h2>

@@ -1,0 +1,79 @@
+"""The sound check: a real test call from each browser, through the echo that ``serve`` runs; and what it says when something is wrong."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.browser.browsers import BROWSERS, Page
+from tests.browser.person import Person
+from tests.browser.service import serve
+
+pytestmark = pytest.mark.browser
+
+SILENT = """() => {
+  const { mediaDevices } = navigator;
+  mediaDevices.getUserMedia = async () => new AudioContext().createMediaStreamDestination().stream;
+}"""
+DENIED = """() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no", "NotAllowedError"); }; }"""
+WALLED_IN = """() => {
+  // as behind a firewall that lets no UDP through: no address of this device is of any use
+  const Real = RTCPeerConnection;
+  window.RTCPeerConnection = class extends Real { constructor(options) { super({ ...options, iceTransportPolicy: "relay" }); } };
+}"""
+
+
+async def check(page: Page, button: str) -> None:
+    await page.click("button", button)
+
+
+async def test_the_sound_check_finds_what_is_wrong_and_what_is_well(tmp_path: Path, artifacts: Path) -> None:
+    environment = {"KLOUDTALK_ECHO": "true", "KLOUDTALK_RELAY": "false", "KLOUDTALK_ECHO_SECONDS": "40"}
+    async with (
+        serve(tmp_path / "data", **environment) as service,
+        BROWSERS["chromium"](service.url) as chromium,
+        BROWSERS["firefox"](service.url) as firefox,
+    ):
+        pages = (chromium, firefox)
+        people = (("Ada", "+442079460018"), ("Finn", "+442079460019"))
+        for (name, phone), page in zip(people, pages, strict=True):
+            await Person(name, phone, page, service).register()
+            await page.click("link", "Settings", exact=True)
+            await page.click("link", "Check my sound")
+            await page.find("heading", "Sound check")
+        await chromium.until(
+            "fetch('/v1/echo').then((answer) => answer.ok && answer.json()).then((echo) => echo && echo.online)", "the echo"
+        )
+
+        await asyncio.gather(*(check(page, "Check my sound") for page in pages))
+        await asyncio.gather(*(page.sees("All is well", timeout=40) for page in pages))
+        await asyncio.gather(*(page.hears(page.hz) for page in pages))
+        await asyncio.gather(*(page.sees("Lost on the way back") for page in pages))
+        for page in pages:
+            await page.shot(artifacts / f"sound-check-{page.name.lower()}.png")
+            await page.click("button", "Stop")
+            await page.find("button", "Check again")
+            await page.sees("All is well")
+
+        # the page knows the account in the history, and the call is not one with a stranger
+        await chromium.click("link", "Calls", exact=True)
+        await chromium.sees("Sound check")
+        await chromium.click("link", "Settings", exact=True)
+        await chromium.click("link", "Check my sound")
+
+        await chromium.js(DENIED)
+        await check(chromium, "Check my sound")
+        await chromium.sees("The microphone may not be used")
+        await chromium.goto(service.url + "/#/settings/sound")  # with its own microphone again
+        await chromium.js("() => { location.reload(); }")
+        await chromium.find("heading", "Sound check")
+        await chromium.js(WALLED_IN)
+        await firefox.js(SILENT)
+        await asyncio.gather(check(chromium, "Check my sound"), check(firefox, "Check again"))
+        await asyncio.gather(
+            chromium.sees("No sound gets through", timeout=40), firefox.sees("Your microphone is silent", timeout=40)
+        )
+        await chromium.sees("Tried: directly")
+        await chromium.shot(artifacts / "sound-check-nothing.png")
+        await firefox.shot(artifacts / "sound-check-silent.png")
+        assert chromium.console == []
