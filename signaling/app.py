@@ -47,6 +47,7 @@ from signaling.accounts.registration_store import RegistrationStore
 from signaling.accounts.services import ECHO, EchoAccountService, service_token
 from signaling.accounts.sessions import Sessions
 from signaling.calls.history import History
+from signaling.calls.quality import QualityService
 from signaling.calls.relations import Relations
 from signaling.calls.relays import RelayService
 from signaling.calls.service import CallService
@@ -210,14 +211,18 @@ class Hub:
         async def erase_book(account: str) -> None:
             await self.erasure.erase_address_book(account)
 
-        async def no_quality(_account: str) -> None:
-            """Nothing is collected under this purpose yet."""
+        qualities = QualityService(
+            database=database,
+            consents=lambda account: consents.granted(account, Purpose.QUALITY),
+            write_history=self.history.write_all,
+            party=calls.party,
+        )
 
         # what was collected under a consent goes when it is withdrawn: a purpose without an entry here stops the hub from starting
         erasures: dict[Purpose, Callable[[str], Awaitable[object]]] = {
             Purpose.PHONEBOOK: erase_book,
             Purpose.DEVICE_DETAILS: details.forget,
-            Purpose.QUALITY: no_quality,
+            Purpose.QUALITY: qualities.forget,
         }
         if erasures.keys() != set(Purpose):
             raise ValueError(f"purposes without an erasure: {sorted(set(Purpose) - erasures.keys())}")
@@ -299,7 +304,9 @@ class Hub:
             erasure=self.erasure,
             restriction=restriction,
         )
-        self.relays = RelayService(redis=redis, limits=limits, party=calls.party, lives=calls.lives, send=events.send_device)
+        self.relays = RelayService(
+            redis=redis, limits=limits, party=calls.party, lives=calls.lives, send=events.send_device, qualities=qualities
+        )
         registration = RegistrationService(
             database=database,
             store=registrations,
@@ -354,7 +361,7 @@ class Hub:
             **signaling.privacy.api.rights_handlers(rights, objections, profile.get),
             **signaling.support.api.handlers(self.tickets, self.announcements),
             **signaling.plans.api.handlers(self.plans),
-            **signaling.calls.api.handlers(self.history),
+            **signaling.calls.api.handlers(self.history, qualities),
             **signaling.calls.relays.handlers(self.relays),
             **signaling.push.api.handlers(self.push),
             "ice.servers": self._ice_servers,

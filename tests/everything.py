@@ -18,6 +18,8 @@ from signaling.wire.rest import (
     Interest,
     LastSeenRule,
     LastSeenTo,
+    MeasuredQuality,
+    MeasuredWay,
     OpenTicket,
     Purpose,
     StartRegistration,
@@ -66,6 +68,8 @@ async def use_everything(one: Client, other: Client, url: str, stack: AsyncExitS
     await one._ask("plan.start_trial", session=True)
     await one._ask("settings.change", ChangeSettings(business=True), session=True)
     call = await one.call(account, track=ToneTrack(440))
+    await one.allow(Purpose.QUALITY)
+    await one._ask("calls.quality", MeasuredQuality(MeasuredWay(99, 1, 0.01), client="Glockenspiel 7"), session=True, call=call.id)
     async with asyncio.timeout(10):
         await (await other.incoming.get()).decline()
         while not await one.history() or not await other.history():

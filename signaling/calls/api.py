@@ -3,12 +3,13 @@
 from msgspec import Struct
 
 from signaling.calls.history import History
+from signaling.calls.quality import QualityService
 from signaling.gateway.request import Handlers, RestRequest
 
 _PAGE = "50"
 
 
-def handlers(history: History) -> Handlers:
+def handlers(history: History, qualities: QualityService) -> Handlers:
     """Handlers by endpoint id."""
 
     async def page(r: RestRequest) -> Struct:
@@ -20,4 +21,7 @@ def handlers(history: History) -> Handlers:
     async def forget_all(r: RestRequest) -> None:
         await history.forget_all(r.session.account)
 
-    return {"calls.history": page, "calls.forget": forget, "calls.forget_all": forget_all}
+    async def quality(r: RestRequest) -> None:
+        await qualities.tell(r.session, r.path["call"], r.body)
+
+    return {"calls.quality": quality, "calls.history": page, "calls.forget": forget, "calls.forget_all": forget_all}

@@ -15,9 +15,10 @@ from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
+from signaling.calls.quality import kept
 from signaling.storage.redis import AnyRedis, run_script
 from signaling.storage.sql import Database
-from signaling.storage.tables import accounts, call_records
+from signaling.storage.tables import accounts, call_quality, call_records
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.messages import Reason
 from signaling.wire.rest import CallHistory, CallRecord
@@ -150,7 +151,10 @@ class History:
     async def page(self, account: str, *, before: str | None, limit: int) -> CallHistory:
         """One page, newest first. ``before`` is ``next`` of the page before."""
         await self.write_queued()  # one's own last call is there when one looks
-        query = select(call_records).where(call_records.c.account == account)
+        same = (call_quality.c.account == call_records.c.account) & (call_quality.c.call == call_records.c.call)
+        columns = (call_quality.c.mos, call_quality.c.measured, call_quality.c.relayed, call_quality.c.at.label("measured_at"))
+        query = select(call_records, *columns).select_from(call_records.outerjoin(call_quality, same))
+        query = query.where(call_records.c.account == account)
         if before is not None:
             at, _, call = before.partition(".")
             started = int(at)
@@ -176,6 +180,7 @@ class History:
                 ended_at=row.ended_at,
                 connected_at=UNSET if row.connected_at is None else row.connected_at,
                 business=row.peer in businesses,
+                quality=UNSET if row.measured_at is None else kept(row),
             )
             for row in rows[:limit]
         ]
@@ -189,6 +194,7 @@ class History:
             gone = await connection.execute(
                 delete(call_records).where(call_records.c.account == account, call_records.c.call == call)
             )
+            await connection.execute(delete(call_quality).where(call_quality.c.account == account, call_quality.c.call == call))
         if not gone.rowcount:
             raise Refused(ErrorCode.NOT_FOUND)
 
@@ -197,3 +203,4 @@ class History:
         await self.write_all()
         async with self._database.begin() as connection:
             await connection.execute(delete(call_records).where(call_records.c.account == account))
+            await connection.execute(delete(call_quality).where(call_quality.c.account == account))

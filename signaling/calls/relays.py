@@ -8,7 +8,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import UNSET, Struct
 from redis.exceptions import RedisError
@@ -50,7 +50,18 @@ class _Pair:
 
     relay: str
     call: str
-    devices: dict[str, Session] = field(default_factory=dict)
+    devices: dict[str, tuple[Session, int]] = field(default_factory=dict)
+    """By id: the device's session and side."""
+
+
+class Qualities(Protocol):
+    """Who keeps how well relayed calls worked (``calls/quality.py``)."""
+
+    async def wanted(self, account: str) -> bool:
+        """Whether it is kept for an account."""
+
+    async def relayed(self, account: str, call: str, quality: RelayQuality) -> None:
+        """Keep it."""
 
 
 class RelayService:
@@ -61,6 +72,7 @@ class RelayService:
         party: which side of a live call a device is: 0 for the caller's, 1 for the callee's that took it, None for any other.
         lives: whether a call is live at any device of the session's account.
         send: hands a message to a device's socket.
+        qualities: told how relayed calls went, when they have ended.
     """
 
     def __init__(
@@ -71,11 +83,13 @@ class RelayService:
         party: Callable[[Session, str], Awaitable[int | None]],
         lives: Callable[[Session, str], Awaitable[bool]],
         send: Callable[[str, ServerMessage], bool],
+        qualities: Qualities,
     ) -> None:
         self._redis = redis
         self._party = party
         self._lives = lives
         self._send = send
+        self._qualities = qualities
         self._limits = limits
         self.directory = RelayDirectory(redis, self._ending)
         """The relays that there are."""
@@ -143,7 +157,7 @@ class RelayService:
             except RelayGoneError:
                 answer = None
             if answer is not None:
-                self._remember(pair, relay, call, session)
+                self._remember(pair, relay, call, session, side)
                 return _leg(answer)
             tried.add(relay)
         raise Refused(ErrorCode.NO_RELAY_FREE, retry_after=5.0)
@@ -173,8 +187,8 @@ class RelayService:
 
     # --- pairs of this hub's devices --------------------------------------------------------------------------------------------
 
-    def _remember(self, pair: str, relay: str, call: str, session: Session) -> None:
-        self._pairs.setdefault(pair, _Pair(relay, call)).devices[session.device] = session
+    def _remember(self, pair: str, relay: str, call: str, session: Session, side: int) -> None:
+        self._pairs.setdefault(pair, _Pair(relay, call)).devices[session.device] = session, side
 
     def _ending(self, pairs: Sequence[str]) -> None:
         """A relay ends: its calls move."""
@@ -196,10 +210,25 @@ class RelayService:
         """Release the pairs of calls that have ended. Raises ``RedisError``."""
         for name, pair in tuple(self._pairs.items()):
             # a call that moved to another device goes on, and keeps its pair
-            if not any([await self._lives(session, pair.call) for session in pair.devices.values()]):
+            if not any([await self._lives(session, pair.call) for session, _ in pair.devices.values()]):
                 self._pairs.pop(name, None)
+                await self._keep_quality(name, pair)
                 await self.directory.release(pair.relay, name)
                 await self._redis.delete(_key(pair.call))
+
+    async def _keep_quality(self, name: str, pair: _Pair) -> None:
+        """What the relay saw of an ended call, for those of its devices here whose owners allow it."""
+        wanted = [
+            (session.account, side) for session, side in pair.devices.values() if await self._qualities.wanted(session.account)
+        ]
+        if not wanted:
+            return
+        try:
+            sides = await self.directory.quality(pair.relay, name)
+        except RelayGoneError:
+            return
+        for account, side in wanted if sides else ():
+            await self._qualities.relayed(account, pair.call, RelayQuality(_way(sides[side]), _way(sides[1 - side])))
 
 
 def _key(call: str) -> str:

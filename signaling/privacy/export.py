@@ -51,7 +51,7 @@ WITHHELD: Final[dict[str, str]] = {
 THROUGH: Final[dict[str, Column[Any]]] = {"orders": order_references.c.order}
 """Tables whose rows are an account's by a reference in another table, which goes with the account: the column there."""
 
-JSON_COLUMNS: Final = frozenset({"devices.certificate", "devices.details"})
+JSON_COLUMNS: Final = frozenset({"devices.certificate", "devices.details", "call_quality.measured", "call_quality.relayed"})
 """Text columns that hold JSON: exported as what it says."""
 
 MEDIA_TYPE_COLUMN: Final = "media_type"

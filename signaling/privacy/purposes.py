@@ -90,7 +90,7 @@ PURPOSES: Final[dict[Purpose, Entry]] = {
             ),
         },
         promises=("P17",),
-        needs=(),
+        needs=("calls.quality",),
     ),
 }
 """Every purpose."""

@@ -21,6 +21,7 @@ from signaling.storage.tables import (
     accounts,
     announcements,
     audit_log,
+    call_quality,
     call_records,
     operator_sessions,
     operator_tokens,
@@ -55,6 +56,7 @@ def rules(*, call_history_days: int) -> tuple[Rule, ...]:
     """Every lifetime of a row that ends by itself."""
     return (
         Rule("call history", call_records.c.ended_at, call_history_days, call_records.c.account),
+        Rule("call quality", call_quality.c.at, 30, call_quality.c.account),
         Rule("written requests", rights_requests.c.opened_at, AUDIT_YEARS * 365),
         Rule("audit trail", audit_log.c.at, AUDIT_YEARS * 365),
         Rule("closed tickets", tickets.c.closed_at, 180, tickets.c.account),

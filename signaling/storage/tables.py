@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -123,6 +124,17 @@ call_records: Final = Table(
     Column("connected_at", BigInteger, nullable=True),
     Column("ended_at", BigInteger, nullable=False),
     Index("ix_call_records_account_started_at", "account", "started_at"),
+)
+
+call_quality: Final = Table(
+    "call_quality",
+    metadata,
+    Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("call", String(22), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("mos", Float, nullable=True),  # mean opinion score of what was heard, 1 to 4.4
+    Column("measured", Text, nullable=True),  # MeasuredQuality as JSON: what the device counted
+    Column("relayed", Text, nullable=True),  # RelayQuality as JSON: what the relay saw
 )
 
 owed_erasures: Final = Table(

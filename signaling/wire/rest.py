@@ -28,7 +28,7 @@ from signaling.wire.ids import (
     TicketId,
     Token,
 )
-from signaling.wire.messages import ContactMatch, Presence, Reason
+from signaling.wire.messages import ContactMatch, Presence, Reason, Rung
 
 MAX_BODY: Final = 1_048_576
 """Bytes of one request body."""
@@ -821,6 +821,65 @@ class Blocks(Struct, frozen=True):
 # --- calls ----------------------------------------------------------------------------------------------------------------------
 
 
+class MeasuredWay(Struct, frozen=True):
+    """One direction of a call, as a device counted it over the whole call (W3C webrtc-stats)."""
+
+    packets: Annotated[int, Meta(ge=0, le=2**40)]
+    """That arrived."""
+    lost: Annotated[int, Meta(ge=0, le=2**40)]
+    jitter: Annotated[float, Meta(ge=0, le=60)]
+    """Seconds, the mean over the call."""
+
+
+class MeasuredQuality(Struct, frozen=True, omit_defaults=True):
+    """How well a call worked at a device. No content, and no address."""
+
+    received: MeasuredWay
+    sent: MeasuredWay | UnsetType = UNSET
+    """What arrived of this device's audio, as the other side said (RTCP); absent when it did not."""
+    rtt: Annotated[float, Meta(ge=0, le=60)] | UnsetType = UNSET
+    """Seconds from one device to the other and back, the mean over the call."""
+    rung: Rung | UnsetType = UNSET
+    """The way of the media when the call ended."""
+    client: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+    """Browser or app, and its version."""
+
+
+class RelayWay(Struct, frozen=True, omit_defaults=True):
+    """How the packets of one device arrive at the relay, from their clear headers."""
+
+    packets: int
+    """Packets passed on: media, RTCP and DTLS."""
+    expected: int
+    """Packets of media that were sent, as their sequence numbers say."""
+    lost: int
+    """Of those, how many did not arrive."""
+    jitter: float
+    """Seconds (RFC 3550, section 6.4.1)."""
+    rtt: float | UnsetType = UNSET
+    """Seconds from the relay to the device and back; absent until it was measured."""
+    mos: float | UnsetType = UNSET
+    """Mean opinion score, 1 (bad) to 4.4 (ITU-T G.107, simplified), as far as the relay sees the way; absent before there is media."""
+
+
+class RelayQuality(Struct, frozen=True):
+    """Both ways of a relayed call, as the asking device has them."""
+
+    sent: RelayWay
+    received: RelayWay
+
+
+class KeptQuality(Struct, frozen=True, omit_defaults=True):
+    """What is kept of how well a call worked, with the consent ``quality``."""
+
+    mos: float | UnsetType = UNSET
+    """Mean opinion score of what was heard, 1 (bad) to 4.4."""
+    measured: MeasuredQuality | UnsetType = UNSET
+    """What the device counted."""
+    relayed: RelayQuality | UnsetType = UNSET
+    """What the relay saw, of a call that ended on it."""
+
+
 class CallRecord(Struct, frozen=True, omit_defaults=True):
     """One line of the user's call history."""
 
@@ -833,6 +892,8 @@ class CallRecord(Struct, frozen=True, omit_defaults=True):
     connected_at: Millis | UnsetType = UNSET
     business: bool = False
     """The other side is a business (P30)."""
+    quality: KeptQuality | UnsetType = UNSET
+    """Only with the consent ``quality``, and for 30 days."""
 
 
 class CallHistory(Struct, frozen=True, omit_defaults=True):
@@ -897,30 +958,6 @@ class RelayLeg(Struct, frozen=True):
     """Candidate attributes (RFC 8839, section 5.1): ``candidate:...``. There will be no others."""
     expires_in: float
     """Seconds that the leg waits for the device's first check; ask again after."""
-
-
-class RelayWay(Struct, frozen=True, omit_defaults=True):
-    """How the packets of one device arrive at the relay, from their clear headers. Nothing of it is kept."""
-
-    packets: int
-    """Packets passed on: media, RTCP and DTLS."""
-    expected: int
-    """Packets of media that were sent, as their sequence numbers say."""
-    lost: int
-    """Of those, how many did not arrive."""
-    jitter: float
-    """Seconds (RFC 3550, section 6.4.1)."""
-    rtt: float | UnsetType = UNSET
-    """Seconds from the relay to the device and back; absent until it was measured."""
-    mos: float | UnsetType = UNSET
-    """Mean opinion score, 1 (bad) to 4.4 (ITU-T G.107, simplified), as far as the relay sees the way; absent before there is media."""
-
-
-class RelayQuality(Struct, frozen=True):
-    """Both ways of a relayed call, as the asking device has them."""
-
-    sent: RelayWay
-    received: RelayWay
 
 
 # --- endpoints --------------------------------------------------------------------------------------------------------------------
@@ -1434,6 +1471,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         path="/v1/calls/{call}",
         summary="Delete one call from the user's history",
         errors=(_E.NOT_FOUND,),
+    ),
+    Endpoint(
+        id="calls.quality",
+        method="PUT",
+        path="/v1/calls/{call}/quality",
+        summary="Tell how well a call of this device worked, with the consent `quality` (P17)",
+        body=MeasuredQuality,
+        errors=(_E.CONSENT_REQUIRED, _E.UNKNOWN_CALL),
     ),
     Endpoint(
         id="calls.forget_all", method="DELETE", path="/v1/calls", summary="Delete the user's call history", when_unacknowledged=True

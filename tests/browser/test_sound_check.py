@@ -12,14 +12,25 @@ from tests.browser.service import serve
 pytestmark = pytest.mark.browser
 
 SILENT = """() => {
-  const { mediaDevices } = navigator;
-  mediaDevices.getUserMedia = async () => new AudioContext().createMediaStreamDestination().stream;
+  navigator.mediaDevices.getUserMedia = async () => {
+    const context = new AudioContext();
+    await context.resume();
+    const [nothing, out] = [context.createGain(), context.createMediaStreamDestination()];
+    nothing.gain.value = 0;
+    const source = context.createOscillator();
+    source.connect(nothing).connect(out);
+    source.start();
+    return out.stream;
+  };
 }"""
 DENIED = """() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("no", "NotAllowedError"); }; }"""
 WALLED_IN = """() => {
   // as behind a firewall that lets no UDP through: no address of this device is of any use
-  const Real = RTCPeerConnection;
-  window.RTCPeerConnection = class extends Real { constructor(options) { super({ ...options, iceTransportPolicy: "relay" }); } };
+  const { createOffer } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.createOffer = function (options) {
+    this.setConfiguration({ ...this.getConfiguration(), iceTransportPolicy: "relay" });
+    return createOffer.call(this, options);
+  };
 }"""
 
 

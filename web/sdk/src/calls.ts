@@ -8,7 +8,7 @@ import { NOWHERE, over, told, without, type Elsewhere } from "./elsewhere.js";
 import { KloudTalkError } from "./errors.js";
 import { hedged } from "./hedge.js";
 import { Media } from "./media.js";
-import { UNKNOWN } from "./quality.js";
+import { measured, UNKNOWN } from "./quality.js";
 import { Route } from "./route.js";
 import { safetyNumber } from "./safety-number.js";
 import { hear } from "./sound-check.js";
@@ -77,6 +77,8 @@ interface Ways { readonly servers: readonly RTCIceServer[]; readonly relay: bool
 export class Calls {
   readonly #core: Core;
   readonly #contacts: Contacts;
+  readonly #client: string | null;
+  readonly #kept: () => void;
   #live: Live | null = null;
   #starting = false;
   #elsewhere: Elsewhere = NOWHERE;
@@ -89,9 +91,12 @@ export class Calls {
   /** Both called at once: this call goes on in place of ours, with our microphone. */
   #glare: { id: string; local: MediaStream | null; state: CallState } | null = null;
 
-  constructor(core: Core, contacts: Contacts) {
+  /** `client`: the browser's name and version, or null. `kept`: called when a call's quality was kept. */
+  constructor(core: Core, contacts: Contacts, client: string | null = null, kept: () => void = () => undefined) {
     this.#core = core;
     this.#contacts = contacts;
+    this.#client = client;
+    this.#kept = kept;
   }
 
   get localStream(): MediaStream | null {
@@ -926,11 +931,19 @@ export class Calls {
   #end(live: Live, reason: EndReason): void {
     if (this.#live !== live) return;
     const { call } = this.#core.state;
+    this.#keepQuality(live);
     this.#close(live);
     if (call === null) return;
     const ended: CallState = { ...call, stage: "ended", endedAt: this.#core.platform.now(), endReason: reason, media: "none" };
     this.#core.set({ call: ended });
     this.#core.emit("ended", ended);
+  }
+
+  /** Has the server keep how well the call worked, if the user allows it (P17). */
+  #keepQuality(live: Live): void {
+    if (!this.#core.state.consents.some((one) => one.purpose === "quality" && one.granted)) return;
+    const found = measured(live.route?.tally ?? null, this.#client);
+    if (found !== null) void this.#core.ask("PUT", `/v1/calls/${live.id}/quality`, found).then(this.#kept, () => undefined);
   }
 
   #dropGlare(reason: EndReason): void {

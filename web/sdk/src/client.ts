@@ -10,6 +10,7 @@ import { browserPlatform, type Platform } from "./platform.js";
 import { prove, type Act } from "./proof.js";
 import { accountState, Profiles } from "./profiles.js";
 import { Pushes } from "./push.js";
+import { recorded } from "./quality.js";
 import { Registering } from "./registration.js";
 import { RestClient } from "./rest.js";
 import { Security } from "./security.js";
@@ -63,7 +64,7 @@ export class KloudTalkClient extends EventTarget {
     this.services = new Services(this.#core);
     this.#profiles = new Profiles(this.#core);
     this.#contacts = new Contacts(this.#core, this.#profiles);
-    this.#calls = new Calls(this.#core, this.#contacts);
+    this.#calls = new Calls(this.#core, this.#contacts, deviceInfo().browser ?? null, () => { this.history().catch(() => undefined); });
     this.#pushes = new Pushes(this.#core);
     rest.onUnauthenticated = (token) => { if (this.#core.self?.token === token) void this.#signedOut("revoked"); };
   }
@@ -302,6 +303,7 @@ export class KloudTalkClient extends EventTarget {
       return {
         call: record.call, peer: record.peer, name: contact?.name ?? null, phone: contact?.phone ?? null, outgoing: record.outgoing, reason: record.reason,
         startedAt: record.started_at, endedAt: record.ended_at, connectedAt: record.connected_at ?? null, business: record.business ?? false,
+        quality: recorded(record.quality),
       };
     });
     const page = { calls, next: answer.next ?? null };

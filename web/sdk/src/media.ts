@@ -170,7 +170,7 @@ export class Media {
       rung: pair === null || local === undefined ? null : rung(local, remote, atLeg),
       atLeg,
       packets: sum("packetsReceived"), lost: Math.max(0, sum("packetsLost")),
-      sent,
+      sent, sentLost: rtcp?.packetsLost ?? null, sentJitter: rtcp?.jitter ?? null,
       concealed: sum("concealedSamples"), samples: sum("totalSamplesReceived"),
       jitter: heard.find((one) => typeof one.jitter === "number")?.jitter ?? null,
       // RTCP's goes all the way; over a relay ICE's would end at it

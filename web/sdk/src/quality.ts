@@ -1,5 +1,6 @@
 /** How well a call is heard, from what the browser counts. Pure. */
-import type { CallQuality, Rung } from "./state.js";
+import type { CallQuality, RecordedQuality, Rung } from "./state.js";
+import type { KeptQuality, MeasuredQuality, MeasuredWay } from "./wire.js";
 
 // ITU-T G.107 with default values: R = 93.2 without any impairment (table 3)
 const R_BEST = 93.2;
@@ -44,6 +45,9 @@ export interface Look {
   readonly jitter: number | null;
   readonly rtt: number | null;
   readonly sent: number;
+  /** Of what was sent, as the other side says (RTCP); null until it does. */
+  readonly sentLost: number | null;
+  readonly sentJitter: number | null;
   readonly concealed: number;
   readonly samples: number;
 }
@@ -64,5 +68,44 @@ export function between(before: Look | null, now: Look): CallQuality {
     path: now.rung === null ? null : now.rung === "host" || now.rung === "srflx" ? "direct" : "relay",
     rung: now.rung,
     packetsSent: now.sent, packetsReceived: now.packets, packetsLost: now.lost,
+  };
+}
+
+/** Sums over a call, of which means are made. */
+export interface Tally { readonly last: Look; readonly jitter: Mean; readonly rtt: Mean; readonly sentJitter: Mean }
+interface Mean { readonly sum: number; readonly count: number }
+const NONE: Mean = { sum: 0, count: 0 };
+
+/** One more look. */
+export function tally(before: Tally | null, look: Look): Tally {
+  const more = (mean: Mean | undefined, value: number | null): Mean => (value === null ? mean ?? NONE : { sum: (mean?.sum ?? 0) + value, count: (mean?.count ?? 0) + 1 });
+  return { last: look, jitter: more(before?.jitter, look.jitter), rtt: more(before?.rtt, look.rtt), sentJitter: more(before?.sentJitter, look.sentJitter) };
+}
+
+/** How well a whole call worked, as it may be kept; null when nothing came that could be measured. */
+export function measured(all: Tally | null, client: string | null): MeasuredQuality | null {
+  if (all === null || all.last.packets + all.last.lost === 0) return null;
+  const { last } = all;
+  const mean = ({ sum, count }: Mean): number => (count === 0 ? 0 : Math.min(60, sum / count));
+  const lost = last.sentLost === null ? 0 : Math.min(last.sent, Math.max(0, last.sentLost));
+  return {
+    received: { packets: last.packets, lost: last.lost, jitter: mean(all.jitter) },
+    ...(last.sentLost === null ? {} : { sent: { packets: last.sent - lost, lost, jitter: mean(all.sentJitter) } }),
+    ...(all.rtt.count === 0 ? {} : { rtt: mean(all.rtt) }),
+    ...(last.rung === null ? {} : { rung: last.rung === "host" || last.rung === "srflx" ? "direct" as const : last.rung }),
+    ...(client === null ? {} : { client: client.slice(0, 64) }),
+  };
+}
+
+/** What the history shows of what was kept: the device's own count, or, without one, what the relay saw. */
+export function recorded(kept: KeptQuality | undefined): RecordedQuality | null {
+  if (kept === undefined) return null;
+  const { measured: own, relayed } = kept;
+  const share = (way: MeasuredWay | undefined): number | null => (way === undefined || way.packets + way.lost === 0 ? null : way.lost / (way.packets + way.lost));
+  const seen = (way: { expected: number; lost: number } | undefined): number | null => (way === undefined || way.expected === 0 ? null : way.lost / way.expected);
+  const score = kept.mos ?? relayed?.received.mos ?? null;
+  return {
+    mos: score, level: level(score), lossReceived: share(own?.received) ?? seen(relayed?.received), lossSent: share(own?.sent) ?? seen(relayed?.sent),
+    rttMs: own?.rtt === undefined ? null : own.rtt * 1000,
   };
 }

@@ -2,7 +2,7 @@
 import { advance, start, type Act, type Ladder, type LadderEvent, type Via } from "./ladder.js";
 import type { Media } from "./media.js";
 import type { Platform } from "./platform.js";
-import { between, type Look } from "./quality.js";
+import { between, tally, type Look, type Tally } from "./quality.js";
 import type { IceCredentials, Leg } from "./sdp.js";
 import type { CallQuality } from "./state.js";
 
@@ -41,6 +41,7 @@ export class Route {
   #old: { pair: string | null; packets: number } = { pair: null, packets: 0 };
   #last: Look | null = null;
   #measured: { look: Look; at: number } | null = null;
+  #tally: Tally | null = null;
   /** When the last packet came in this epoch; null: none has. */
   #heardAt: number | null = null;
 
@@ -53,6 +54,11 @@ export class Route {
 
   get epoch(): number {
     return this.#ladder.epoch;
+  }
+
+  /** What was counted so far; null before media flowed. */
+  get tally(): Tally | null {
+    return this.#tally;
   }
 
   get via(): Via {
@@ -180,6 +186,7 @@ export class Route {
       this.#heardAt = look.packets > this.#old.packets ? now : null;
       this.#take({ type: "flows", epoch: this.epoch });
       this.#measured = { look, at: now };
+      this.#tally = tally(this.#tally, look);
       this.#events.quality(between(null, look));
       return;
     }
@@ -192,6 +199,7 @@ export class Route {
     }
     if (this.#measured !== null && now - this.#measured.at >= MEASURE_EVERY) {
       this.#events.quality(between(this.#measured.look, look));
+      this.#tally = tally(this.#tally, look);
       this.#measured = { look, at: now };
     }
   }

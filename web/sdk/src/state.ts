@@ -153,6 +153,13 @@ export interface CallRecord {
   readonly reason: EndReason; readonly startedAt: number; readonly endedAt: number; readonly connectedAt: number | null;
   /** The other side is a business. */
   readonly business: boolean;
+  /** How well it was heard, with the consent `quality`; null: not kept. */
+  readonly quality: RecordedQuality | null;
+}
+/** Mean opinion score, loss as a share (0 to 1), round trip in milliseconds; null where it is not known. */
+export interface RecordedQuality {
+  readonly mos: number | null; readonly level: CallQuality["level"];
+  readonly lossReceived: number | null; readonly lossSent: number | null; readonly rttMs: number | null;
 }
 export interface HistoryPage { readonly calls: readonly CallRecord[]; readonly next: string | null }
 export type NoticeKind =

@@ -284,6 +284,7 @@ export interface CallRecord {
   /** milliseconds since 1970-01-01T00:00:00Z */
   readonly connected_at?: number;
   readonly business?: boolean;
+  readonly quality?: KeptQuality;
 }
 
 /** The relay that carries the call is about to end: ask for a leg again (`POST /v1/calls/{call}/relay`) and restart ICE. */
@@ -672,6 +673,13 @@ export interface JoinRelay {
   readonly pwd?: string;
 }
 
+/** What is kept of how well a call worked, with the consent `quality`. */
+export interface KeptQuality {
+  readonly mos?: number;
+  readonly measured?: MeasuredQuality;
+  readonly relayed?: RelayQuality;
+}
+
 /** Who sees last seen. `excepted` counts with `contacts_except`; it is kept when another choice is made, until it is replaced. */
 export interface LastSeenRule {
   readonly to: LastSeenTo;
@@ -706,6 +714,22 @@ export interface LinkStatus {
   readonly state: LinkState;
   readonly expires_in: number;
   readonly claim?: ClaimLink;
+}
+
+/** How well a call worked at a device. No content, and no address. */
+export interface MeasuredQuality {
+  readonly received: MeasuredWay;
+  readonly sent?: MeasuredWay;
+  readonly rtt?: number;
+  readonly rung?: Rung;
+  readonly client?: string;
+}
+
+/** One direction of a call, as a device counted it over the whole call (W3C webrtc-stats). */
+export interface MeasuredWay {
+  readonly packets: number;
+  readonly lost: number;
+  readonly jitter: number;
 }
 
 /** Where an interest stands. */
@@ -937,7 +961,7 @@ export interface RelayQuality {
   readonly received: RelayWay;
 }
 
-/** How the packets of one device arrive at the relay, from their clear headers. Nothing of it is kept. */
+/** How the packets of one device arrive at the relay, from their clear headers. */
 export interface RelayWay {
   readonly packets: number;
   readonly expected: number;

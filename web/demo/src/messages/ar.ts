@@ -618,9 +618,16 @@ const arabic: Catalogue = {
   "Check my sound": "اختبر صوتي",
   "Check again": "اختبر مرة أخرى",
   "Back to the settings": "العودة إلى الإعدادات",
-  "Loudest so far (0 is as loud as can be)": "الأعلى حتى الآن (0 هو أعلى ما يمكن)",
+  "Loudest so far": "الأعلى حتى الآن",
   "Lost on the way there": "ضاع في طريق الذهاب",
   "Lost on the way back": "ضاع في طريق العودة",
+  // Kept quality
+  "Keep how well my calls worked":
+    "حفظ مدى جودة مكالماتي",
+  "It is shown in your list of calls, and stays for 30 days. Taking this back deletes it at once.":
+    "يظهر في قائمة مكالماتك ويبقى 30 يومًا. سحب هذه الموافقة يحذفه فورًا.",
+  "Lost: {received} received, {sent} sent":
+    "المفقود: {received} عند الاستقبال و{sent} عند الإرسال",
 };
 
 export default arabic;

@@ -628,7 +628,14 @@ export default {
   "Check my sound": "Meinen Ton testen",
   "Check again": "Noch einmal testen",
   "Back to the settings": "Zurück zu den Einstellungen",
-  "Loudest so far (0 is as loud as can be)": "Bisher am lautesten (0 ist das Lauteste, was geht)",
+  "Loudest so far": "Bisher am lautesten",
   "Lost on the way there": "Auf dem Hinweg verloren",
   "Lost on the way back": "Auf dem Rückweg verloren",
+  // Kept quality
+  "Keep how well my calls worked":
+    "Behalten, wie gut meine Anrufe funktioniert haben",
+  "It is shown in your list of calls, and stays for 30 days. Taking this back deletes it at once.":
+    "Es steht in deiner Anrufliste und bleibt 30 Tage. Nimmst du das zurück, wird es sofort gelöscht.",
+  "Lost: {received} received, {sent} sent":
+    "Verloren: {received} beim Empfangen, {sent} beim Senden",
 };

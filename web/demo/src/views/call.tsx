@@ -208,7 +208,7 @@ const WAYS: Record<Rung, Message> = {
   relay: "through the server's relay",
 };
 
-const QUALITY: Record<CallState["quality"]["level"], Message> = { good: "Good connection", fair: "Fair connection", poor: "Poor connection", unknown: "Measuring…" };
+export const QUALITY: Record<CallState["quality"]["level"], Message> = { good: "Good connection", fair: "Fair connection", poor: "Poor connection", unknown: "Measuring…" };
 
 function Details({ call, name }: { call: CallState; name: string }) {
   const { client } = useTalk();

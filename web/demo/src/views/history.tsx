@@ -1,7 +1,8 @@
-import type { CallRecord } from "@kloudtalk/sdk";
+import type { CallRecord, RecordedQuality } from "@kloudtalk/sdk";
 import { useEffect } from "preact/hooks";
-import { t } from "../i18n";
+import { number, t } from "../i18n";
 import { Icon } from "../icons";
+import { QUALITY } from "./call";
 import { clock, Confirmed, day, Failure, nobody, Title, useAction, useTalk } from "../ui";
 
 const REASONS: Record<CallRecord["reason"], (record: CallRecord) => string> = {
@@ -50,10 +51,25 @@ function Line({ record, call }: { record: CallRecord; call: () => void }) {
       <span class={missed ? "missed" : "soft"}><Icon name={record.outgoing ? "out" : "in"} /><span class="visually-hidden">{record.outgoing ? t("Outgoing") : t("Incoming")}</span></span>
       <div class="grow">
         <strong>{name}{record.business ? <> <span class="badge">{t("Business")}</span></> : null}</strong>
+        {record.quality !== null && record.quality.level !== "unknown" ? <Heard quality={record.quality} /> : null}
         <span class={missed ? "missed small" : "soft small"}>{REASONS[record.reason](record)} · <time dateTime={new Date(record.startedAt).toISOString()}>{day(record.startedAt)}</time></span>
       </div>
       <Confirmed label={<Icon name="trash" />} name={t("Delete the call with {name}", { name })} question={t("Delete this call with {name} from your history?", { name })} yes={t("Delete call")} action={() => client.forgetCall(record.call)} />
       {record.name !== null ? <button type="button" class="round" aria-label={t("Call {name}", { name })} onClick={call}><Icon name="phone" /></button> : null}
     </li>
+  );
+}
+
+/** How well it was heard: kept with the user's consent only. */
+function Heard({ quality }: { quality: RecordedQuality }) {
+  const percent = (share: number | null) => (share === null ? "–" : number(share, { style: "percent", maximumFractionDigits: 1 }));
+  const lost = t("Lost: {received} received, {sent} sent", { received: percent(quality.lossReceived), sent: percent(quality.lossSent) });
+  const trip = quality.rttMs === null ? "" : ` · ${t("Round trip")} ${number(quality.rttMs, { maximumFractionDigits: 0 })} ms`;
+  return (
+    <span class="soft small block" title={lost + trip}>
+      <span class={`bars ${quality.level}`} aria-hidden="true"><i /><i /><i /></span>{" "}
+      {t(QUALITY[quality.level])}{quality.mos === null ? "" : ` · ${t("{score} of 4.4 (MOS)", { score: number(quality.mos, { minimumFractionDigits: 1, maximumFractionDigits: 1 }) })}`}
+      <span class="visually-hidden">{` · ${lost}${trip}`}</span>
+    </span>
   );
 }

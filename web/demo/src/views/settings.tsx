@@ -49,6 +49,7 @@ export function Settings() {
         <Failure error={hide.error} />
         <PushSwitch />
         <ConsentSwitch purpose="phonebook" label={t("Use my phonebook to find people")} note={t("Taking this back deletes your contacts from the server and from this device at once.")} />
+        <ConsentSwitch purpose="quality" label={t("Keep how well my calls worked")} note={t("It is shown in your list of calls, and stays for 30 days. Taking this back deletes it at once.")} />
         {state.contacts.length > 0 ? (
           <Confirmed label={t("Delete my address book")} question={t("Delete every contact from the server and from this device? It happens at once; there is no backup. Your own phonebook stays as it is.")} yes={t("Delete address book")} action={() => client.deleteAddressBook()} />
         ) : null}

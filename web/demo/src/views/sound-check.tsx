@@ -88,7 +88,7 @@ function Measured({ call }: { call: CallState }) {
   const lost = (gone: number, came: number) => number(gone + came === 0 ? 0 : gone / (gone + came), { style: "percent", maximumFractionDigits: 1 });
   return (
     <dl>
-      <dt>{t("Loudest so far (0 is as loud as can be)")}</dt><dd>{ltr(`${number(Math.round(heard.loudest) + 0)} dB`)}</dd>
+      <dt>{t("Loudest so far")}</dt><dd>{ltr(`${number(Math.round(heard.loudest) + 0)} dB`)}</dd>
       <dt>{t("Lost on the way there")}</dt><dd>{lost(heard.lost, heard.packets)}</dd>
       <dt>{t("Lost on the way back")}</dt><dd>{lost(quality.packetsLost, quality.packetsReceived)}</dd>
       <dt>{t("Round trip")}</dt><dd>{quality.rttMs === null ? "–" : `${number(quality.rttMs, { maximumFractionDigits: 0 })} ms`}</dd>

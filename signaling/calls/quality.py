@@ -1,0 +1,108 @@
+"""How well calls worked (P17): what a device counted and what the relay saw, once for each call, for who has allowed it; no content, no address.
+
+It stays 30 days (``privacy/retention.py``), is shown to its owner in the call history, and goes with the line there, the consent or the account.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from media.quality import mos
+from signaling.gateway.request import Session
+from signaling.storage.sql import Database
+from signaling.storage.tables import accounts, call_quality, call_records
+from signaling.wire.errors import ErrorCode, Refused
+from signaling.wire.rest import KeptQuality, MeasuredQuality, RelayQuality
+
+
+def score(measured: MeasuredQuality) -> float | None:
+    """Mean opinion score of what was heard over a whole call (pure); None when nothing came."""
+    way = measured.received
+    sent = way.packets + way.lost
+    if not sent:
+        return None
+    rtt = 0.0 if measured.rtt is UNSET else measured.rtt
+    return round(mos(loss=way.lost / sent, jitter=way.jitter, rtt=rtt), 2)
+
+
+def kept(row: Any) -> KeptQuality:
+    """A row of ``call_quality`` as its owner sees it (pure)."""
+    return KeptQuality(
+        mos=UNSET if row.mos is None else row.mos,
+        measured=UNSET if row.measured is None else msgspec.json.decode(row.measured, type=MeasuredQuality),
+        relayed=UNSET if row.relayed is None else msgspec.json.decode(row.relayed, type=RelayQuality),
+    )
+
+
+class QualityService:
+    """Keeps quality with the calls.
+
+    Args:
+        consents: whether an account allows it (the consent ``quality``).
+        write_history: brings history lines that are on their way to SQL there.
+        party: which side of a live call a device is; None: none.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        consents: Callable[[str], Awaitable[bool]],
+        write_history: Callable[[], Awaitable[object]],
+        party: Callable[[Session, str], Awaitable[int | None]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._consents = consents
+        self._write_history = write_history
+        self._party = party
+        self._clock = clock
+
+    async def tell(self, session: Session, call: str, measured: MeasuredQuality) -> None:
+        """Keep what a device counted in one of its account's calls. Raises ``Refused``: ``consent_required``, ``unknown_call``."""
+        if not await self._consents(session.account):
+            raise Refused(ErrorCode.CONSENT_REQUIRED)
+        if await self._party(session, call) is None and not await self._was(session.account, call):
+            raise Refused(ErrorCode.UNKNOWN_CALL)
+        if not await self._keep(session.account, call, mos=score(measured), measured=msgspec.json.encode(measured).decode()):
+            raise Refused(ErrorCode.CONSENT_REQUIRED)
+
+    async def wanted(self, account: str) -> bool:
+        """Whether what a relay saw is kept for an account."""
+        return await self._consents(account)
+
+    async def relayed(self, account: str, call: str, quality: RelayQuality) -> None:
+        """Keep what a relay saw of a call that has ended."""
+        await self._keep(account, call, relayed=msgspec.json.encode(quality).decode())
+
+    async def forget(self, account: str) -> None:
+        """The consent was withdrawn: delete all of it."""
+        async with self._database.begin() as connection:
+            await connection.execute(delete(call_quality).where(call_quality.c.account == account))
+
+    async def _was(self, account: str, call: str) -> bool:
+        """Whether a call in which both talked is in the account's history."""
+        await self._write_history()
+        mine = (call_records.c.account == account) & (call_records.c.call == call) & call_records.c.connected_at.is_not(None)
+        return bool(await self._database.fetch(select(call_records.c.call).where(mine)))
+
+    async def _keep(self, account: str, call: str, **values: Any) -> bool:
+        """Write one part of a row; False when the account is gone, or has withdrawn meanwhile."""
+        async with self._database.begin() as connection:
+            # a service has nothing kept, and an account may have been deleted since
+            person = select(accounts.c.id).where(accounts.c.id == account, accounts.c.service.is_(None))
+            if (await connection.execute(person)).first() is None:
+                return False
+            dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+            row = dialect.insert(call_quality).values(account=account, call=call, at=int(self._clock() * 1000), **values)
+            await connection.execute(row.on_conflict_do_update(index_elements=["account", "call"], set_=values))
+        # withdrawn while we wrote? Then what was written goes, whichever of the two came last
+        if await self._consents(account):
+            return True
+        await self.forget(account)
+        return False
