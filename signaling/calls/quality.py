@@ -20,20 +20,20 @@ from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.rest import KeptQuality, MeasuredQuality, RelayQuality
 
 
-def score(measured: MeasuredQuality) -> float | None:
-    """Mean opinion score of what was heard over a whole call (pure); None when nothing came."""
+def score(measured: MeasuredQuality) -> int | None:
+    """Mean opinion score of what was heard over a whole call, in hundredths (pure); None when nothing came."""
     way = measured.received
     sent = way.packets + way.lost
     if not sent:
         return None
     rtt = 0.0 if measured.rtt is UNSET else measured.rtt
-    return round(mos(loss=way.lost / sent, jitter=way.jitter, rtt=rtt), 2)
+    return round(100 * mos(loss=way.lost / sent, jitter=way.jitter, rtt=rtt))
 
 
 def kept(row: Any) -> KeptQuality:
     """A row of ``call_quality`` as its owner sees it (pure)."""
     return KeptQuality(
-        mos=UNSET if row.mos is None else row.mos,
+        mos=UNSET if row.mos is None else row.mos / 100,
         measured=UNSET if row.measured is None else msgspec.json.decode(row.measured, type=MeasuredQuality),
         relayed=UNSET if row.relayed is None else msgspec.json.decode(row.relayed, type=RelayQuality),
     )

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
-    Float,
     ForeignKey,
     Index,
     Integer,
@@ -132,7 +131,7 @@ call_quality: Final = Table(
     Column("account", String(22), ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
     Column("call", String(22), primary_key=True),
     Column("at", BigInteger, nullable=False),
-    Column("mos", Float, nullable=True),  # mean opinion score of what was heard, 1 to 4.4
+    Column("mos", Integer, nullable=True),  # mean opinion score of what was heard, in hundredths: 100 to 440
     Column("measured", Text, nullable=True),  # MeasuredQuality as JSON: what the device counted
     Column("relayed", Text, nullable=True),  # RelayQuality as JSON: what the relay saw
 )

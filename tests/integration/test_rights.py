@@ -46,7 +46,7 @@ async def test_the_export_has_all_of_mine_and_nothing_of_others_and_fits_its_sch
         assert content["account"]["email"] == f"user{ALICE[1:]}@kloudtalk.dev"
         assert {d["id"] for d in content["devices"]} == {alice.profile.device, second.profile.device}
         assert {d["name"] for d in content["devices"]} == {"a test's device", "Wanduhr im Flur"}
-        assert {c["purpose"] for c in content["consents"] if c["granted"]} == {"phonebook", "device_details"}
+        assert {c["purpose"] for c in content["consents"] if c["granted"]} == {"phonebook", "device_details", "quality"}
         media = [name for name in file.namelist() if name.startswith("media/")]
         assert {name.split("/")[1] for name in media} == {"pictures", "ticket_attachments"}
         assert all(hashlib.sha256(file.read(name)).hexdigest() in json.dumps(content) for name in media)
@@ -56,6 +56,7 @@ async def test_the_export_has_all_of_mine_and_nothing_of_others_and_fits_its_sch
         assert [c["peer"] for c in content["call_records"]] == [bob.profile.account]
         assert [e.get("account") for e in content["address_book"]["entries"]].count(bob.profile.account) == 1
         assert len(content["address_book"]["entries"]) == 2
+        assert [q["measured"]["client"] for q in content["call_quality"]] == ["Glockenspiel 7"]
         assert [o["interest"] for o in content["objections"]] == ["statistics"]
         assert {link["state"] for link in content["links"]["links"]} == {"approved", "waiting"}
         assert file.testzip() is None

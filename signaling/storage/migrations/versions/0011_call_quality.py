@@ -1,14 +1,14 @@
 """How well calls worked.
 
-Revision ID: 0009
-Revises: 0008
+Revision ID: 0011
+Revises: 0010
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
@@ -20,7 +20,7 @@ def upgrade() -> None:
         sa.Column("account", sa.String(length=22), nullable=False),
         sa.Column("call", sa.String(length=22), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("mos", sa.Float(), nullable=True),
+        sa.Column("mos", sa.Integer(), nullable=True),
         sa.Column("measured", sa.Text(), nullable=True),
         sa.Column("relayed", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(["account"], ["accounts.id"], name=op.f("fk_call_quality_account"), ondelete="CASCADE"),
