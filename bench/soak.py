@@ -2,7 +2,7 @@
 
 People connect, call, decline, give up, ask for relay legs that nobody uses, and leave, again and again, some without a word. Meanwhile the
 memory, file descriptors, tasks, sockets and keys of the service are read. At the end everyone has left, and each must be back where it was
-after the warm-up; slopes say what grew while the work went on. There is no peer: what leaks, leaks.
+after the warm-up; slopes say what grew in the second half of the work. There is no peer: what leaks, leaks.
 """
 
 import argparse
@@ -38,8 +38,12 @@ _SETTLE: Final = 120.0
 """Seconds that what is left may take to go: legs that nobody came to expire, leases run out."""
 _KEPT: Final = 3600
 """Seconds: keys that live longer are records with a lifetime of their own (docs/data.md), not what a call needs."""
-_GROWTH: Final = 1.10
-"""By how much memory may be above the baseline at the end: allocators keep pages."""
+_GROWTH: Final = 1.25
+"""By how much memory may be above the baseline at the end: allocators keep pages, and Python looks for cycles only now and then. The slope of the
+second half says whether it would have gone on.
+"""
+_POOL: Final = 10
+"""Descriptors by which a process may be above the baseline: connections to stores, which are made when they are needed and then kept."""
 
 
 @dataclass
@@ -254,10 +258,10 @@ def slope(points: list[tuple[float, float]]) -> float:
 def too_much(name: str, baseline: float, end: float) -> bool:
     """Whether a gauge did not come back (pure). Records have lifetimes of their own; threads of pools start when they are needed."""
     if name.endswith("memory MB"):
-        return name.startswith(("hub", "relay", "keyholder")) and end > baseline * _GROWTH + 3.0
+        return name.startswith(("hub", "relay", "keyholder")) and end > baseline * _GROWTH
     if name.endswith(("records", "threads")):
         return False
-    return end > baseline + (2 if name.endswith(("descriptors", "sockets")) or "tasks" in name else 0)
+    return end > baseline + (_POOL if name.endswith(("descriptors", "sockets")) or "tasks" in name else 0)
 
 
 async def _settled(read: Callable[[], Awaitable[dict[str, float]]], baseline: dict[str, float] | None) -> dict[str, float]:
@@ -292,7 +296,7 @@ async def soak(folder: Path, minutes: float, couples: int) -> dict[str, Any]:
             lives = [
                 Couple(Person(one, next(numbers)), Person(other, next(numbers)), service, http, totals) for one, other in pairs
             ]
-            warm = max(10.0, minutes * 60 * 0.15)
+            warm = max(20.0, minutes * 60 * 0.25)
             say(f"warming up for {warm:.0f} s")
             await asyncio.gather(*(couple.live(time.monotonic() + warm) for couple in lives))
             baseline = await _settled(lambda: gauges.read(http), None)
@@ -308,7 +312,7 @@ async def soak(folder: Path, minutes: float, couples: int) -> dict[str, Any]:
                 )
             await work
             end = await _settled(lambda: gauges.read(http), baseline)
-    steady = [sample for sample in samples if sample[0] > minutes * 60 * 0.2] or samples
+    steady = [sample for sample in samples if sample[0] > minutes * 30] or samples
     left = {name: [baseline.get(name, 0.0), end[name]] for name in end if too_much(name, baseline.get(name, 0.0), end[name])}
     return {
         "metric": "what did not return to its baseline after a soak",
