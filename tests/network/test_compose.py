@@ -103,6 +103,13 @@ def test_the_proxy_serves_the_demo_and_the_api_over_tls(up: Project):
     assert json.loads(get(up, "/v1/server"))["name"] == "KloudTalk"
 
 
+def test_the_echo_is_there_for_test_calls(up: Project):
+    deadline = time.monotonic() + 30
+    while not json.loads(get(up, "/v1/echo"))["online"]:
+        assert time.monotonic() < deadline, up.log("echo")
+        time.sleep(0.2)
+
+
 def test_a_call_goes_on_while_a_hub_is_restarted(up: Project):
     get(up, "/v1/server")  # the proxy listens
     logs = [str(up.log_file(hub)) for hub in ("hub-1", "hub-2")]
