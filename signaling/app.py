@@ -103,7 +103,7 @@ from signaling.settings import Settings
 from signaling.storage.latency import Measured
 from signaling.storage.migrate import migrate
 from signaling.storage.redis import AnyRedis, any_redis_client, redis_client
-from signaling.storage.scrub import AppendOnlyFile, scrub_sql
+from signaling.storage.scrub import AppendOnlyFile, scrub_sql, vacuum
 from signaling.storage.sql import Database, configured_database
 from signaling.support.announcements import AnnouncementService
 from signaling.support.tickets import TicketService
@@ -261,6 +261,7 @@ class Hub:
                 "live calls": calls.prune,
                 "traces of calls": self.traces.sweep,
                 "files": self._scrub,
+                "space of deleted rows": lambda: vacuum(database),
             },
         )
         profile = ProfileService(

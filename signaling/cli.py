@@ -77,6 +77,13 @@ def parser() -> argparse.ArgumentParser:
             "installed again: what the newer tables and columns hold is lost then, so make a backup first, and stop every hub.",
         ),
         (
+            "scrub",
+            "write the database's files anew",
+            "What deleted rows leave in the files of a PostgreSQL (or SQLite) database goes: each table is written anew, and the write-ahead log is "
+            "cleared. Whoever uses a table meanwhile waits, so run it when few do, once a week or so. Says what it could not do. Backups and "
+            "archives of the log are not reached: docs/security.md.",
+        ),
+        (
             "check",
             "validate settings and reach every configured store and server",
             "Prints one line per thing; exits with 1 if any failed.",
@@ -199,6 +206,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _backup(settings, options.command, options.file)
     if options.command == "migrate":
         return _migrate(settings, options.to)
+    if options.command == "scrub":
+        return _scrub(settings)
     if options.command == "doctor":
         return _doctor(settings, options)
     if options.command == "admin":
@@ -255,6 +264,30 @@ def _migrate(settings: Settings, target: str | None) -> int:
         print(f"kloudtalk migrate: the database does not answer ({type(error).__name__})", file=sys.stderr)
         return 1
     return 0
+
+
+def _scrub(settings: Settings) -> int:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from signaling.storage.scrub import rewrite_sql
+    from signaling.storage.sql import configured_database
+
+    async def run() -> list[str]:
+        database = configured_database(settings)
+        try:
+            return await rewrite_sql(database)
+        finally:
+            await database.close()
+
+    try:
+        left = asyncio.run(run())
+    except (SQLAlchemyError, OSError) as error:
+        print(f"kloudtalk scrub: the database does not answer, or refuses ({type(error).__name__})", file=sys.stderr)
+        return 1
+    for sentence in left:
+        print(f"not done: {sentence}", file=sys.stderr)
+    print("the database's files are written anew")
+    return 1 if left else 0
 
 
 def _doctor(settings: Settings, options: argparse.Namespace) -> int:

@@ -118,7 +118,7 @@ def _postgres() -> Iterator[str]:
 
     data = folder / "data"
     run(str(tools / "initdb"), "-D", str(data), "-U", "kloudtalk", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C")
-    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c max_connections=50"
+    options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off -c max_connections=50 -c wal_recycle=off"
     run(str(tools / "pg_ctl"), "-D", str(data), "-w", "-o", options, "-l", str(folder / "log"), "start")
     yield f"postgresql+asyncpg://kloudtalk@/postgres?host={folder}"
     run(str(tools / "pg_ctl"), "-D", str(data), "-m", "immediate", "-w", "stop")

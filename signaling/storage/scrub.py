@@ -10,14 +10,19 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from signaling.storage.redis import AnyRedis
 from signaling.storage.sql import Database
+from signaling.storage.tables import metadata
 
 log = logging.getLogger(__name__)
 
 _POLL: Final = 0.02
 """Seconds between looks at a rewrite that goes on."""
+_LOCK: Final = 0x6B745F76
+"""Advisory lock of the hub that vacuums: any number that nothing else in the database uses."""
 
 
 class AppendOnlyFile:
@@ -78,7 +83,7 @@ class AppendOnlyFile:
 
 
 async def scrub_sql(database: Database) -> None:
-    """SQLite: move the write-ahead log into the database, where deleted rows are zeros, and empty it. PostgreSQL: nothing (VACUUM is its own)."""
+    """SQLite: move the write-ahead log into the database, where deleted rows are zeros, and empty it. PostgreSQL: see ``vacuum``, ``rewrite_sql``."""
     if database.engine.dialect.name != "sqlite":
         return
     for _ in range(100):
@@ -92,6 +97,60 @@ async def scrub_sql(database: Database) -> None:
             return
         await asyncio.sleep(_POLL)  # a reader holds the log; it is done in a moment
     raise OSError("SQLite's write-ahead log is in use")
+
+
+async def vacuum(database: Database) -> None:
+    """PostgreSQL: give the space of deleted rows to new ones, without keeping anyone waiting. Their bytes go when it is used, or by ``rewrite_sql``.
+
+    One hub at a time does it; the others find it being done. Raises ``SQLAlchemyError`` or ``OSError``.
+    """
+    if database.engine.dialect.name != "postgresql":
+        return
+    async with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        if not (await connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK})).scalar_one():
+            return
+        try:
+            await connection.execute(text(f"VACUUM (SKIP_LOCKED) {_tables()}"))
+        finally:
+            await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _LOCK})
+
+
+async def rewrite_sql(database: Database) -> list[str]:
+    """Write every table anew, with what is there now and nothing else: no file of the database holds a deleted row after that.
+
+    Whoever uses a table meanwhile waits. Answers what could not be done, in a sentence each. Raises ``SQLAlchemyError`` or ``OSError``.
+    """
+    if database.engine.dialect.name == "sqlite":
+        async with database.engine.connect() as connection:
+            raw = (await connection.get_raw_connection()).driver_connection
+            assert raw is not None  # noqa: S101
+            await (await raw.execute("VACUUM")).close()
+        await scrub_sql(database)
+        return []
+    async with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        await connection.execute(text(f"VACUUM (FULL, ANALYZE) {_tables()}"))
+        left = []
+        for statement, what in (
+            # what the planner remembers of columns are values of rows; the rows of that table are deleted like any others
+            (
+                "VACUUM (FULL) pg_catalog.pg_statistic",
+                "the planner's statistics may hold values of deleted rows: needs the database's owner",
+            ),
+            ("SELECT pg_switch_wal()", "the write-ahead log's current file stays in use: needs pg_switch_wal()"),
+            ("CHECKPOINT", "the write-ahead log is cleared at the next checkpoint only: needs pg_checkpoint"),
+        ):
+            try:
+                await connection.execute(text(statement))
+            except ProgrammingError:
+                left.append(what)
+        recycled = (await connection.execute(text("SHOW wal_recycle"))).scalar_one()
+        if recycled == "on":
+            left.append("files of the write-ahead log are used again as they are: set wal_recycle = off")
+        return left
+
+
+def _tables() -> str:
+    return ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
 
 
 async def scrub_memory(redis: Redis) -> None:
