@@ -155,13 +155,3 @@ def test_prometheus_reads_every_process(up: Project):
         found = {result["metric"]["instance"] for result in results if result["value"][1] == "1"}
         time.sleep(0.2)
     assert found == wanted
-
-
-def test_the_echo_answers_test_calls(up: Project):
-    deadline = time.monotonic() + 30
-    online = False
-    while not online and time.monotonic() < deadline:
-        status, text = up.run("client", "curl", "--silent", "--fail", f"https://{DOMAIN}/v1/echo")
-        online = status == 0 and json.loads(text)["online"]
-        time.sleep(0.2)
-    assert online, up.log("echo", "err")

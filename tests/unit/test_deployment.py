@@ -22,6 +22,15 @@ KUBERNETES = OPERATING / "kubernetes" / "kloudtalk.yaml"
 FILES = [ROOT / "Dockerfile", ROOT / "docker-compose.yml", *UNITS, KUBERNETES]
 
 
+class Strict(yaml.SafeLoader):
+    """Two members of one name are an error, as they are to Compose."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if key.value != "<<"]
+        assert len(names) == len(set(names)), f"twice: {sorted(name for name in set(names) if names.count(name) > 1)}"
+        return super().construct_mapping(node, deep)
+
+
 def objects() -> list[dict[str, Any]]:
     return list(yaml.safe_load_all(KUBERNETES.read_text()))
 
@@ -29,6 +38,13 @@ def objects() -> list[dict[str, Any]]:
 def pods() -> dict[str, dict[str, Any]]:
     """Pod specifications, by the name of what makes them."""
     return {made["metadata"]["name"]: made["spec"]["template"]["spec"] for made in objects() if "template" in made.get("spec", {})}
+
+
+@pytest.mark.parametrize(
+    "file", [ROOT / "docker-compose.yml", KUBERNETES, OPERATING / "prometheus.yml"], ids=lambda file: file.name
+)
+def test_nothing_is_said_twice(file):
+    assert list(yaml.load_all(file.read_text(), Strict))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
