@@ -17,7 +17,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -67,6 +67,8 @@ class LegRequest(Struct, frozen=True, tag_field="type", tag="leg"):
     side: int
     remote: tuple[str, str] | None
     """The client's ICE user name fragment and password; None when they are to follow."""
+    trace: str = ""
+    """Trace context (W3C) of the span that this belongs to, where the operator traces calls. It does not tell the call."""
 
 
 class ReleaseRequest(Struct, frozen=True, tag_field="type", tag="release"):
@@ -180,6 +182,13 @@ class _Subscriber:
             log.error("relay control: a message that is none of ours")
 
 
+class Observer(Protocol):
+    """Is told what hubs ask for, for traces."""
+
+    def answered(self, trace: str, pair: str, began: float, outcome: str) -> None:
+        """A leg was asked for at ``began`` (seconds since 1970), and ``given`` or refused (``full``)."""
+
+
 class RelayControl:
     """The relay's end.
 
@@ -195,6 +204,7 @@ class RelayControl:
         self._subscriber = _Subscriber(redis, {f"relay.requests:{self.id}": self._take})
         self._tasks: set[asyncio.Task[None]] = set()
         self._lease: asyncio.Task[None] | None = None
+        self.observer: Observer | None = None
 
     @property
     def listening(self) -> bool:
@@ -235,12 +245,19 @@ class RelayControl:
         if isinstance(request, QualityRequest):
             await self._answer(request.hub, QualityAnswer(request.re, self._relay.quality(request.pair) or ()))
             return
+        began = time.time()
         try:
             leg = await self._relay.leg(request.pair, request.side, request.remote)
         except RelayFullError:
+            self._observed(request, began, "full")
             await self._answer(request.hub, RefusedAnswer(request.re))
         else:
+            self._observed(request, began, "given")
             await self._answer(request.hub, LegAnswer(request.re, leg.ufrag, leg.pwd, leg.candidates, WAIT))
+
+    def _observed(self, request: LegRequest, began: float, outcome: str) -> None:
+        if self.observer is not None and request.trace:
+            self.observer.answered(request.trace, request.pair, began, outcome)
 
     async def _answer(self, hub: str, answer: Answer) -> None:
         with contextlib.suppress(RedisError, OSError):  # the hub's time runs out, and it says so to its client
@@ -293,10 +310,10 @@ class RelayDirectory:
         """Relays that are alive, the least loaded first. Raises ``RedisError``."""
         return sorted(await _alive(self._redis), key=lambda state: (state.pairs / max(1, state.capacity), state.id))
 
-    async def leg(self, relay: str, *, pair: str, side: int, remote: tuple[str, str] | None) -> LegAnswer | None:
+    async def leg(self, relay: str, *, pair: str, side: int, remote: tuple[str, str] | None, trace: str = "") -> LegAnswer | None:
         """A leg, or None when the relay is full. Raises ``RelayGoneError`` and ``RedisError``."""
         re = secrets.token_urlsafe(9)
-        answer = await self._ask(relay, re, LegRequest(re, self._hub, pair, side, remote))
+        answer = await self._ask(relay, re, LegRequest(re, self._hub, pair, side, remote, trace))
         return answer if isinstance(answer, LegAnswer) else None
 
     async def quality(self, relay: str, pair: str) -> tuple[Direction, ...]:

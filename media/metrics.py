@@ -39,9 +39,9 @@ class RelayMetrics:
             buckets=(1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.2, 4.4),
             registry=None,
         )
-        relay.on_release = self._released
+        relay.on_release.append(self._released)
 
-    def _released(self, sides: tuple[Direction, Direction]) -> None:
+    def _released(self, _name: str, sides: tuple[Direction, Direction]) -> None:
         for side in sides:
             if side.expected:
                 self._loss.observe(side.lost / side.expected)

@@ -97,8 +97,8 @@ class Relay:
         self._draining = False
         self.taken = 0
         """Pairs since the start."""
-        self.on_release: Callable[[tuple[Direction, Direction]], None] | None = None
-        """Gets how both sides arrived, when a pair has ended."""
+        self.on_release: list[Callable[[str, tuple[Direction, Direction]], None]] = []
+        """Each gets a pair's name and how both sides arrived, when it has ended."""
         self._sweeper: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -156,8 +156,8 @@ class Relay:
         pair = self._pairs.pop(name, None)
         if pair is None or sides is None:
             return
-        if self.on_release is not None:
-            self.on_release(sides)
+        for told in self.on_release:
+            told(name, sides)
         for leg in pair.legs:
             await leg.close()
         for leg in pair.legs:

@@ -8,7 +8,7 @@ import ipaddress
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -110,7 +110,7 @@ from signaling.support.tickets import TicketService
 from signaling.telemetry.hub import HubMetrics
 from signaling.telemetry.server import Ready, lives, telling
 from signaling.telemetry.steps import Steps
-from signaling.telemetry.wiring import hub_health
+from signaling.telemetry.wiring import call_traces, hub_health
 from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState, Purpose, PushKind
 from turn_config.ice_servers import ice_servers
 
@@ -168,7 +168,8 @@ class Hub:
         self.cluster = events.cluster = Cluster(redis, handle=events.heard, on_gap=events.missed, on_death=events.died)
         pseudonyms = self.pseudonyms = Pseudonyms(settings.keyholder_secret.encode())
         limits = Limits(redis, pepper, settings.limits_scale)
-        self.steps = Steps(self.cluster.time)
+        tracing = self._tracing = call_traces(settings, self.cluster.node)
+        self.steps = Steps(self.cluster.time, None if tracing is None else tracing.take)
         call_store = CallStore(redis, trace_seconds=settings.call_trace_hours * 3600)
         self.traces = Traces(redis, pseudonym=pseudonyms.of, shards=call_store.shards)
         self.history = events.history = History(database=database, redis=redis, node=self.cluster.node, shards=call_store.shards)
@@ -306,7 +307,13 @@ class Hub:
             restriction=restriction,
         )
         self.relays = RelayService(
-            redis=redis, limits=limits, party=calls.party, lives=calls.lives, send=events.send_device, qualities=qualities
+            redis=redis,
+            limits=limits,
+            party=calls.party,
+            lives=calls.lives,
+            send=events.send_device,
+            qualities=qualities,
+            traced=(lambda _call: nullcontext("")) if tracing is None else tracing.leg,
         )
         registration = RegistrationService(
             database=database,
@@ -504,6 +511,8 @@ class Hub:
         await self.push.close()
         await self.events.close()
         await self.cluster.close()
+        if self._tracing is not None:
+            await self._tracing.close()
         await self.close_stores()
 
     async def close_stores(self) -> None:

@@ -246,6 +246,16 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     oidc_name_claim: Annotated[str, Meta(description="Claim that an operator's name is made of.")] = "preferred_username"
     oidc_label: Annotated[str, Meta(min_length=1, max_length=40, description="What the button says.")] = "Single sign-on"
 
+    otlp_endpoint: Annotated[
+        str | None,
+        Meta(
+            description="OpenTelemetry collector that gets spans of calls over OTLP/HTTP, as `http://host:4318`; needs `kloudtalk[tracing]`. None: no traces.",
+        ),
+    ] = None
+    otlp_share: Annotated[
+        float, Meta(ge=0, le=1, description="Share of the calls that are traced: the same ones at all hubs and relays.")
+    ] = 1.0
+
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="What is logged.")] = "info"
     log_format: Annotated[
         Literal["auto", "json", "text"],

@@ -122,6 +122,8 @@ def check(settings: Settings) -> None:
         raise SettingsError("database_url: starts with sqlite+aiosqlite: or postgresql+asyncpg:")
     if settings.echo_hub_url is not None and not settings.echo_hub_url.startswith(("http://", "https://")):
         raise SettingsError("echo_hub_url: starts with https:// or http://")
+    if settings.otlp_endpoint is not None and not settings.otlp_endpoint.startswith(("http://", "https://")):
+        raise SettingsError("otlp_endpoint: starts with http:// or https://")
     if settings.keyholder_url is not None and not settings.keyholder_url.startswith(("unix:", "http://")):
         raise SettingsError("keyholder_url: starts with unix: or http://")
 

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -73,6 +74,7 @@ class RelayService:
         lives: whether a call is live at any device of the session's account.
         send: hands a message to a device's socket.
         qualities: told how relayed calls went, when they have ended.
+        traced: a trace context for the relay, from a call's id, that lasts until the relay has answered; empty when the call is not traced.
     """
 
     def __init__(
@@ -84,8 +86,10 @@ class RelayService:
         lives: Callable[[Session, str], Awaitable[bool]],
         send: Callable[[str, ServerMessage], bool],
         qualities: Qualities,
+        traced: Callable[[str], AbstractContextManager[str]] = lambda _call: nullcontext(""),
     ) -> None:
         self._redis = redis
+        self._traced = traced
         self._party = party
         self._lives = lives
         self._send = send
@@ -153,7 +157,8 @@ class RelayService:
                 placed = await self._replace(call, placed, f"{free[0]} {secrets.token_urlsafe(16)}")
                 relay, _, pair = placed.partition(" ")
             try:
-                answer = await self.directory.leg(relay, pair=pair, side=side, remote=remote)
+                with self._traced(call) as trace:
+                    answer = await self.directory.leg(relay, pair=pair, side=side, remote=remote, trace=trace)
             except RelayGoneError:
                 answer = None
             if answer is not None:

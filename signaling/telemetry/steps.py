@@ -18,11 +18,13 @@ class Steps:
 
     Args:
         clock: seconds since 1970, the same on every hub.
+        trace: gets each step, when calls are traced.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], trace: Callable[[Step, float], None] | None = None) -> None:
         self.counts = CallCounts()
         self._clock = clock
+        self._trace = trace
 
     def take(self, steps: Sequence[Step]) -> None:
         """Steps of one unit."""
@@ -30,6 +32,8 @@ class Steps:
         verbose = log.isEnabledFor(logging.DEBUG)
         for step in steps:
             self.counts.take(step, now)
+            if self._trace is not None:
+                self._trace(step, now)
             before, after = step
             bad = after.stage is Stage.ENDED and after.reason in _BAD
             if (verbose and (before is None or before.stage is not after.stage)) or bad:

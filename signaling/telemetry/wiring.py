@@ -1,14 +1,16 @@
 """What each kind of process tells its operators: which metrics, which checks."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
+from typing import Final, Protocol
 
 from redis.asyncio import Redis
 
 from media.control import RelayControl, RelayDirectory
 from media.metrics import RelayMetrics
 from media.relay import Relay
+from signaling.calls.counts import Step
 from signaling.contacts.discovery import Discovery
 from signaling.contacts.keyholder import KeyHolder
 from signaling.contacts.store import check_not_persistent
@@ -18,6 +20,8 @@ from signaling.storage.sql import Database
 from signaling.telemetry.health import Check, CheckError, Health, check_disk, check_skew, redis_clock
 from signaling.telemetry.keyholder import KeyHolderMetrics
 from signaling.telemetry.server import telling
+
+_NOT_INSTALLED: Final = "otlp_endpoint needs OpenTelemetry: pip install 'kloudtalk[tracing]'"
 
 
 async def _redis(redis: AnyRedis) -> str:
@@ -85,6 +89,49 @@ def hub_health(
     return Health(checks)
 
 
+class Tracing(Protocol):
+    """Spans of a hub's calls (``traces.CallTraces``)."""
+
+    def take(self, step: Step, now: float) -> None:
+        """A step of a call that was stored."""
+
+    def leg(self, call: str) -> AbstractContextManager[str]:
+        """While a device gets a leg of a relay."""
+
+    async def close(self) -> None:
+        """Send what waits."""
+
+
+def call_traces(settings: Settings, node: str) -> Tracing | None:
+    """Spans for OpenTelemetry, where they are wanted. Raises ``ValueError`` when what they need is not installed."""
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from signaling.telemetry.traces import CallTraces
+    except ImportError:
+        raise ValueError(_NOT_INSTALLED) from None
+    secret = (settings.keyholder_secret or "").encode()
+    return CallTraces(endpoint=settings.otlp_endpoint, secret=secret, node=node, share=settings.otlp_share)
+
+
+@asynccontextmanager
+async def _relay_traces(relay: Relay, control: RelayControl, settings: Settings) -> AsyncIterator[None]:
+    if settings.otlp_endpoint is None:
+        yield
+        return
+    try:
+        from signaling.telemetry.traces import RelayTraces
+    except ImportError:
+        raise ValueError(_NOT_INSTALLED) from None
+    traces = control.observer = RelayTraces(endpoint=settings.otlp_endpoint, relay=control.id)
+    relay.on_release.append(traces.released)
+    try:
+        yield
+    finally:
+        relay.on_release.remove(traces.released)
+        await traces.close()
+
+
 @asynccontextmanager
 async def observe_keyholder(holder: KeyHolder, settings: Settings) -> AsyncIterator[None]:
     """For ``keyholder.run_keyholder``."""
@@ -113,5 +160,8 @@ async def observe_relay(relay: Relay, control: RelayControl, redis: AnyRedis, se
             Check("clock", partial(_clock, redis), essential=False),
         ]
     )
-    async with telling("relay", RelayMetrics(relay), health=health, host=settings.metrics_host, port=settings.metrics_port):
+    async with (
+        telling("relay", RelayMetrics(relay), health=health, host=settings.metrics_host, port=settings.metrics_port),
+        _relay_traces(relay, control, settings),
+    ):
         yield
