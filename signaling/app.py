@@ -250,7 +250,7 @@ class Hub:
             ),
             books_answer=contacts.answers,
             restrict=lambda account, restricted: restriction.set(account, restricted=restricted),
-            scrub=self._scrub,
+            scrub=self._scrub_after_erasure,
         )
         self._append_only_file = AppendOnlyFile(redis)
         self.retention = Retention(
@@ -487,6 +487,11 @@ class Hub:
         await scrub_sql(self.database)
         await self._append_only_file.rewrite()
 
+    async def _scrub_after_erasure(self) -> None:
+        await self._scrub()
+        if not self.cluster.alone:
+            self._append_only_file.rewrite_again()
+
     def application(self) -> web.Application:
         """The aiohttp application."""
         app = web.Application()
@@ -507,6 +512,7 @@ class Hub:
         await self.relays.close()
         await self.retention.close()
         await self.erasure.close()
+        await self._append_only_file.close()
         await self.calls.close()
         await self.push.close()
         await self.events.close()
