@@ -152,6 +152,10 @@ class IceAgent(Connection):
         """The client's user name fragment and password; None until they are known."""
         self.addresses: set[tuple[int, Address]] = set()
         """Verified: number of the socket, address."""
+        self.asked_at = clock()
+        """When the client last sent an authentic request."""
+        self.retired_at: float | None = None
+        """Since when a later generation is in use."""
         self._tie_breaker = 0  # whoever we meet wins the controlling role (RFC 8445, section 7.3.1.1)
         self._owner = owner
         self._sockets = sockets
@@ -208,6 +212,7 @@ class IceAgent(Connection):
             counts.stun_forged += 1
         else:
             self._owner.heard()
+            self.asked_at = now
             self._met = True
             self._start()
             super().request_received(message, addr, protocol)

@@ -16,7 +16,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -35,8 +35,11 @@ LEASE: Final = 7.0
 RENEWAL: Final = 2.0
 """Seconds between two renewals of a lease."""
 
-ANSWER: Final = 2.0
-"""Seconds that a hub waits for a relay's answer."""
+ANSWER: Final = 1.0
+"""Seconds that a hub waits for a relay's answer: people hear nothing meanwhile, and there may be another relay."""
+
+_SETTLE: Final = 6.0
+"""Seconds after a loss of Redis within which relays may still be on their way back to it."""
 
 _KEPT: Final = 60
 """Seconds after the last renewal of any lease until Redis forgets them all."""
@@ -142,6 +145,8 @@ class _Subscriber:
         self._task: asyncio.Task[None] | None = None
         self.ready = asyncio.Event()
         """Set while the channels are subscribed to."""
+        self.lost_at: float | None = None
+        """When they last were not any more, on the clock of the event loop."""
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -171,6 +176,8 @@ class _Subscriber:
             except (RedisError, OSError) as error:
                 log.warning("relay control: Redis does not answer (%s)", type(error).__name__)
             finally:
+                if self.ready.is_set():
+                    self.lost_at = asyncio.get_running_loop().time()
                 self.ready.clear()
             await asyncio.sleep(wait)
             wait = min(5.0, wait * 2)
@@ -321,6 +328,19 @@ class RelayDirectory:
         re = secrets.token_urlsafe(9)
         answer = await self._ask(relay, re, QualityRequest(re, self._hub, pair))
         return answer.sides if isinstance(answer, QualityAnswer) else ()
+
+    async def missing(self, relays: Iterable[str]) -> frozenset[str]:
+        """Those that do not listen, which a relay does for as long as it lives; empty while nobody can be sure. Raises ``RedisError``."""
+        lost = self._subscriber.lost_at
+        if not self._subscriber.ready.is_set() or (lost is not None and asyncio.get_running_loop().time() - lost < _SETTLE):
+            return frozenset()
+        channels = {f"relay.requests:{relay}": relay for relay in relays}
+        listening = await _typed(self._redis.pubsub_numsub(*channels))
+        return frozenset(channels[name.decode() if isinstance(name, bytes) else name] for name, number in listening if not number)
+
+    async def bury(self, relay: str) -> None:
+        """It has died: nobody shall be sent to it any more. Raises ``RedisError``."""
+        await _typed(self._redis.hdel(_RELAYS, relay))
 
     async def release(self, relay: str, pair: str) -> None:
         """The call has ended. Raises ``RedisError``."""

@@ -17,8 +17,11 @@ _ICE_CHARS: Final = string.ascii_letters + string.digits
 """RFC 8839's ice-char without + and /, which nobody misses."""
 _UFRAG: Final = 12
 """Characters: 71 bits. A stranger cannot guess one, and without it no message reaches an agent."""
-GRACE: Final = 2.0
-"""Seconds for which a device may still send from where it was before an ICE restart: it learns of the new way a moment after us."""
+GRACE: Final = 7.0
+"""Seconds without a check of the client after which what it had before an ICE restart is closed. It may go on sending from there: Chromium takes
+the pair that it likes best, whatever generation it is of, and checks it every 2.5 s; Firefox every 5 s or so (RFC 7675)."""
+_KEPT: Final = 2
+"""Generations that may be in use beside the newest."""
 _EARLY: Final = 8
 """DTLS handshake messages kept for a device that is not there yet: one flight (RFC 9147, section 5.7)."""
 _PWD: Final = 32
@@ -76,8 +79,9 @@ class Leg:
         agent = IceAgent(self, self._shared.sockets, local=local, clock=self._shared.clock)
         if remote is not None:
             agent.bind(remote)
+        used = [other for other in self._agents if other is self._selected or other.retired_at is not None]
         for other in tuple(self._agents):
-            if other is not self._selected:
+            if other not in used[-_KEPT:]:
                 self._end(other)
         self._agents.append(agent)
         self._shared.agents[agent.local_username] = agent
@@ -108,12 +112,21 @@ class Leg:
         if agent not in self._agents or self._follows(agent):
             return
         if self._selected is not None and self._selected is not agent:
-            asyncio.get_running_loop().call_later(GRACE, self._end, self._selected)
+            self._selected.retired_at = self._shared.clock()
+            self._retire(self._selected)
         self._selected = agent
         self.connected = True
         self._shared.plane.aim(self.slot, socket.number, address)
         while self.early:
             self._shared.plane.send(socket.number, self.early.popleft(), address)
+
+    def _retire(self, agent: IceAgent) -> None:
+        """End a generation once its client has not checked it for a while, at the earliest a while after another came into use."""
+        left = GRACE - (self._shared.clock() - max(agent.retired_at or 0.0, agent.asked_at))
+        if left <= 0:
+            self._end(agent)
+        elif agent in self._agents:
+            asyncio.get_running_loop().call_later(left, self._retire, agent)
 
     def consent_lost(self, agent: IceAgent) -> None:
         """See ``Owner``."""

@@ -414,6 +414,7 @@ class Hub:
             sessions=sessions,
             calls=calls,
             presence=self.presence,
+            relays=self.relays,
             rest=self.rest,
             routes=self.cluster,
             limits=limits,

@@ -4,6 +4,7 @@ calls, and ends all together. Relay and echo may fail: calls go on without them,
 
 import contextlib
 import fcntl
+import math
 import os
 import secrets
 import select
@@ -26,8 +27,8 @@ from signaling.storage.embedded import EmbeddedStoreError, EmbeddedValkey, dying
 
 _START_TIMEOUT: Final = 30.0
 _STOP_TIMEOUT: Final = 15.0
-_HELPER_WAITS: Final = (1.0, 5.0, 15.0, 60.0)
-"""Seconds until a helper that ended is started again: the first time, the second, and so on."""
+_HELPER_WAITS: Final = (0.0, 0.0, 1.0, 5.0, 15.0, 60.0)
+"""Seconds until a helper that ended is started again: the first time, the second, and so on. At once at first: a relay's calls are silent."""
 _HELPER_RAN: Final = 120.0
 """Seconds after which a helper that ends is taken to have worked."""
 
@@ -51,10 +52,7 @@ class _Helper:
     def tend(self, start: Callable[[str], subprocess.Popen[bytes]]) -> None:
         """Start it, and start it again when it ended."""
         now = time.monotonic()
-        if self.process is None:
-            if now >= self.at:
-                self.process, self.at = start(self.name), now
-        elif self.process.poll() is not None:
+        if self.process is not None and self.process.poll() is not None:
             if now - self.at > _HELPER_RAN:
                 self.failures = 0
             wait = _HELPER_WAITS[min(self.failures, len(_HELPER_WAITS) - 1)]
@@ -63,6 +61,8 @@ class _Helper:
             print(f"kloudtalk: the {self.name} ended (status {status}); {self.without}. {again}", file=sys.stderr, flush=True)
             self.failures += 1
             self.process, self.at = None, now + wait
+        if self.process is None and now >= self.at:
+            self.process, self.at = start(self.name), now
 
 
 class Supervisor:
@@ -102,8 +102,8 @@ class Supervisor:
             died = None
             while not self._stop_asked and (died := self._dead()) is None:
                 self._tend_helpers()
-                waiting = any(helper.process is None for helper in self._helpers())
-                ready, _, _ = select.select([wake_read], [], [], 1.0 if waiting else 5.0)
+                due = min((helper.at for helper in self._helpers() if helper.process is None), default=math.inf) - time.monotonic()
+                ready, _, _ = select.select([wake_read], [], [], min(5.0, max(0.01, due)))
                 if ready:
                     os.read(wake_read, 512)
             if died is not None:

@@ -14,7 +14,7 @@ from media.native import available
 from media.options import RelayOptions
 from media.process import open_relay
 from media.relay import LegParameters, Relay
-from signaling.wire.rest import RelayLeg
+from signaling.wire.messages import RelayLeg
 from tests.conftest import eventually
 
 RTP = bytes.fromhex("806f0001000003c012345678") + b"sound"

@@ -6,6 +6,7 @@ The relay learns a random name for the pair and ICE credentials: no call, no acc
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -16,14 +17,15 @@ from redis.exceptions import RedisError
 
 from media.control import LegAnswer, RelayDirectory, RelayGoneError
 from media.relay import Direction
+from signaling.calls.views import refusal
 from signaling.gateway.request import Handlers, RestRequest, Session
 from signaling.limits.rules import RELAY_LEGS_OF_DEVICE
 from signaling.limits.service import Limits
 from signaling.storage.redis import AnyRedis
 from signaling.telemetry.counting import count
 from signaling.wire.errors import ErrorCode, Refused
-from signaling.wire.messages import CallRelayEnding, ServerMessage
-from signaling.wire.rest import JoinRelay, RelayLeg, RelayQuality, RelayWay
+from signaling.wire.messages import CallRelay, CallRelayEnding, Ok, RelayLeg, ServerMessage
+from signaling.wire.rest import JoinRelay, RelayQuality, RelayWay
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,12 @@ _LIFETIME: Final = 86_400
 """Seconds that it is remembered which relay carries a call, from the last time somebody asked."""
 _TRIES: Final = 4
 """Relays that are asked before it is said that none is free."""
+_PATIENCE: Final = 1.5
+"""Seconds that a call whose relay has died waits for one: whoever runs the relay starts it again at once, which takes half a second."""
+_AGAIN: Final = 0.1
+"""Seconds between two looks for one meanwhile."""
+_LOOK: Final = 0.25
+"""Seconds between two looks whether the relays of this hub's calls are there. Who is missing twice has died."""
 _ENDED: Final = 5.0
 """Seconds between looks for calls that have ended, so that their pairs are released."""
 
@@ -99,20 +107,28 @@ class RelayService:
         """The relays that there are."""
         self._place = redis.register_script(_PLACE)
         self._pairs: dict[str, _Pair] = {}
-        self._sweeper: asyncio.Task[None] | None = None
+        self._missing: frozenset[str] = frozenset()
+        self._loops: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self.counts: dict[str, int] = {}
         """Legs that devices asked for, by what came of it: ``given`` or an error code."""
 
     def start(self) -> None:
         """Listen to relays."""
         self.directory.start()
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        loop = asyncio.get_running_loop()
+        self._loops = [
+            loop.create_task(self._every(_ENDED, self.release_ended)),
+            loop.create_task(self._every(_LOOK, self.look)),
+        ]
 
     async def close(self) -> None:
         """Stop. Calls stay on their relays."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.wait([self._sweeper])
+        tasks = [*self._loops, *self._tasks]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self.directory.close()
 
     async def available(self) -> bool:
@@ -143,6 +159,17 @@ class RelayService:
         side = await self._party(session, call)
         if side is None:
             raise Refused(ErrorCode.UNKNOWN_CALL)
+        until = time.monotonic() + (_PATIENCE if await self._placed(call) else 0.0)
+        while True:
+            try:
+                return await self._find(session, call, side, remote)
+            except Refused:
+                if time.monotonic() >= until:
+                    raise
+            await asyncio.sleep(_AGAIN)
+
+    async def _find(self, session: Session, call: str, side: int, remote: tuple[str, str] | None) -> RelayLeg:
+        """A leg of the relay that the call is on, or of another one. Raises ``Refused``: ``no_relay``, ``no_relay_free``."""
         tried: set[str] = set()
         placed = await self._placed(call)
         for _ in range(_TRIES):
@@ -166,6 +193,20 @@ class RelayService:
                 return _leg(answer)
             tried.add(relay)
         raise Refused(ErrorCode.NO_RELAY_FREE, retry_after=5.0)
+
+    def submit(self, session: Session, message: CallRelay, reply: Callable[[ServerMessage], object]) -> None:
+        """``call.relay``: as ``leg``, and ``reply`` is called with the outcome."""
+        task = asyncio.get_running_loop().create_task(self._answer(session, message, reply))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, session: Session, message: CallRelay, reply: Callable[[ServerMessage], object]) -> None:
+        try:
+            reply(Ok(re=message.id, leg=await self.leg(session, message.call, JoinRelay(message.ufrag, message.pwd))))
+        except Refused as refused:
+            reply(refusal(message.id, refused))
+        except (RedisError, OSError):
+            reply(refusal(message.id, Refused(ErrorCode.UNAVAILABLE, retry_after=1.0)))
 
     async def quality(self, session: Session, call: str) -> RelayQuality:
         """How the call arrives at its relay. Raises ``Refused``: ``unknown_call``, ``no_relay``."""
@@ -203,13 +244,24 @@ class RelayService:
                 for device in pair.devices:
                     self._send(device, CallRelayEnding(call=pair.call))
 
-    async def _sweep(self) -> None:
+    async def _every(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await asyncio.sleep(_ENDED)
+            await asyncio.sleep(seconds)
             try:
-                await self.release_ended()
+                await act()
             except (RedisError, OSError) as error:
+                self._missing = frozenset()
                 log.warning("relays: Redis does not answer (%s)", type(error).__name__)  # pairs expire at the relay by themselves
+
+    async def look(self) -> None:
+        """Find out which relays of this hub's calls have died since the look before, and have the calls move. Raises ``RedisError``."""
+        used = {pair.relay for pair in self._pairs.values()}
+        missing = await self.directory.missing(used) if used else frozenset()
+        for relay in missing & self._missing:
+            log.warning("relays: a relay has died; its calls move")
+            await self.directory.bury(relay)
+            self._ending([name for name, pair in self._pairs.items() if pair.relay == relay])
+        self._missing = missing
 
     async def release_ended(self) -> None:
         """Release the pairs of calls that have ended. Raises ``RedisError``."""

@@ -31,6 +31,7 @@ from signaling.wire.messages import (
     MAX_FRAME,
     SUBPROTOCOL,
     CallElsewhere,
+    CallRelay,
     CallView,
     ClientMessage,
     CloseCode,
@@ -99,6 +100,13 @@ class Presence(Protocol):
         """Do one request; ``reply`` is called with its answer. Raises ``Refused``."""
 
 
+class Relays(Protocol):
+    """What the gateway needs of relays (``calls/relays.py``)."""
+
+    def submit(self, session: Session, message: CallRelay, reply: Callable[[ServerMessage], object]) -> None:
+        """Find the device's leg; ``reply`` is called with it, later. Raises ``Refused``."""
+
+
 class Routes(Protocol):
     """Which hub a device is on (``cluster/service.py``)."""
 
@@ -126,6 +134,7 @@ class SocketGateway:
         sessions: Sessions,
         calls: Calls,
         presence: Presence,
+        relays: Relays,
         rest: RestGateway,
         routes: Routes,
         limits: Limits,
@@ -136,6 +145,7 @@ class SocketGateway:
         self._sessions = sessions
         self._calls = calls
         self._presence = presence
+        self._relays = relays
         self._rest = rest
         self._routes = routes
         self._limits = limits
@@ -340,6 +350,8 @@ class SocketGateway:
                 check_acknowledged(session, message)
                 if isinstance(message, PresenceWatch):
                     self._presence.submit(session, message, connection.send)
+                elif isinstance(message, CallRelay):
+                    self._relays.submit(session, message, connection.send)
                 else:
                     self._calls.submit(session, message, connection.send, connection.address)
             except Refused as refused:

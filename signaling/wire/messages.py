@@ -20,6 +20,8 @@ from signaling.wire.ids import (
     CallId,
     DeviceId,
     DiscoveryToken,
+    IcePwd,
+    IceUfrag,
     LinkId,
     Millis,
     RequestId,
@@ -221,6 +223,18 @@ class CallSignal(Request, frozen=True, tag="call.signal"):
     payload: Sealed
 
 
+class CallRelay(Request, frozen=True, tag="call.relay"):
+    """The device's leg of the call's relay, for its ICE credentials; others than before restart ICE on the leg. ``ok`` carries it in ``leg``.
+
+    The same as ``POST /v1/calls/{call}/relay``, over the connection that a call keeps watch on: when networks change, a browser's HTTP connections
+    are dead for as long as it does not know.
+    """
+
+    call: CallId
+    ufrag: IceUfrag
+    pwd: IcePwd
+
+
 class PresenceWatch(Request, frozen=True, tag="presence.watch"):
     """Watch these accounts from now on, and no others (P16). Answered by ``ok`` and then ``presence.changed`` with all of them."""
 
@@ -241,6 +255,7 @@ ClientMessage = (
     | CallFailed
     | CallHangup
     | CallSignal
+    | CallRelay
     | PresenceWatch
 )
 """Everything that a client may send."""
@@ -253,12 +268,25 @@ class Message(Struct, frozen=True, tag_field="type", omit_defaults=True):
     """What every message of the hub has: a ``type``."""
 
 
+class RelayLeg(Struct, frozen=True):
+    """The device's leg of the call's relay, for the remote description in the place of the peer's ICE lines."""
+
+    ufrag: str
+    pwd: str
+    candidates: list[str]
+    """Candidate attributes (RFC 8839, section 5.1): ``candidate:...``. There will be no others."""
+    expires_in: float
+    """Seconds that the leg waits for the device's first check; ask again after."""
+
+
 class Ok(Message, frozen=True, tag="ok"):
     """The request ``re`` was done."""
 
     re: RequestId
     stage: Stage | UnsetType = UNSET
     """Stage of the call after the request, for requests about a call."""
+    leg: RelayLeg | UnsetType = UNSET
+    """Of ``call.relay``."""
 
 
 class Error(Message, frozen=True, tag="error"):
@@ -418,7 +446,7 @@ class CallSignalled(Message, frozen=True, tag="call.signalled"):
 
 
 class CallRelayEnding(Message, frozen=True, tag="call.relay_ending"):
-    """The relay that carries the call is about to end: ask for a leg again (``POST /v1/calls/{call}/relay``) and restart ICE."""
+    """The relay that carries the call is about to end, or has died: ask for a leg again (``call.relay``) and restart ICE."""
 
     call: CallId
 

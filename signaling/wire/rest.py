@@ -18,6 +18,8 @@ from signaling.wire.ids import (
     DeviceId,
     DiscoveryToken,
     Element,
+    IcePwd,
+    IceUfrag,
     Key32,
     LinkId,
     Mac,
@@ -28,7 +30,7 @@ from signaling.wire.ids import (
     TicketId,
     Token,
 )
-from signaling.wire.messages import ContactMatch, Presence, Reason, Rung
+from signaling.wire.messages import ContactMatch, Presence, Reason, RelayLeg, Rung
 
 MAX_BODY: Final = 1_048_576
 """Bytes of one request body."""
@@ -45,8 +47,6 @@ MAX_ENTRY: Final = 512
 MAX_BOOK: Final = 20_000
 """Entries of one account's address book."""
 
-IceUfrag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{4,256}\Z", description="ice-ufrag (RFC 8839, section 5.4)")]
-IcePwd = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{22,256}\Z", description="ice-pwd (RFC 8839, section 5.4)")]
 
 Name = Annotated[str, Meta(min_length=1, max_length=64, description="shown to the user's own devices")]
 
@@ -918,7 +918,7 @@ class IceServers(Struct, frozen=True):
     ice_servers: list[IceServer]
     expires_in: float
     relay: bool
-    """Whether a relay is there for calls that nothing else gets through (``POST /v1/calls/{call}/relay``)."""
+    """Whether a relay is there for calls that nothing else gets through (``call.relay``)."""
 
 
 class EchoAccount(Struct, frozen=True):
@@ -947,17 +947,6 @@ class JoinRelay(Struct, frozen=True, omit_defaults=True):
 
     ufrag: IceUfrag | UnsetType = UNSET
     pwd: IcePwd | UnsetType = UNSET
-
-
-class RelayLeg(Struct, frozen=True):
-    """The device's leg of the call's relay, for the remote description in the place of the peer's ICE lines."""
-
-    ufrag: str
-    pwd: str
-    candidates: list[str]
-    """Candidate attributes (RFC 8839, section 5.1): ``candidate:...``. There will be no others."""
-    expires_in: float
-    """Seconds that the leg waits for the device's first check; ask again after."""
 
 
 # --- endpoints --------------------------------------------------------------------------------------------------------------------

@@ -82,6 +82,24 @@ async def test_an_ice_restart_moves_a_leg_and_nothing_is_lost_on_the_old_way(mon
         await again.close()
 
 
+async def test_a_device_that_stays_with_its_old_way_keeps_it_for_as_long_as_it_checks_it(monkeypatch):
+    monkeypatch.setattr(media.leg, "GRACE", 0.3)
+    async with relay() as running, devices(running) as (one, other):
+        again = Device()
+        await again.connect(await running.leg("pair", 0, again.credentials))
+        await eventually(lambda: sum(agent.retired_at is not None for agent in running._shared.agents.values()) == 1)
+        until = asyncio.get_running_loop().time() + 0.9
+        while asyncio.get_running_loop().time() < until:
+            check = one.ice.build_request(one.pair, nominate=False)
+            await one.pair.protocol.request(check, one.pair.remote_addr, integrity_key=one.ice.remote_password.encode())
+            await one.send(RTP)
+            assert await other.receive() == RTP
+            await asyncio.sleep(0.1)
+        assert running.counts().unverified == 0
+        await eventually(lambda: len(running._shared.agents) == 2)  # it checks no more
+        await again.close()
+
+
 async def test_restarts_that_never_connect_leave_the_call_as_it_is():
     async with relay() as running, devices(running) as (one, other):
         for number in range(20):

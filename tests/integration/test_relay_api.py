@@ -15,8 +15,8 @@ from signaling.client.media import ToneTrack
 from signaling.client.rest import ClientError
 from signaling.limits.service import Limits
 from signaling.wire.errors import ErrorCode
-from signaling.wire.messages import CallRelayEnding, Stage
-from signaling.wire.rest import JoinRelay, RelayLeg
+from signaling.wire.messages import CallRelay, CallRelayEnding, RelayLeg, Stage
+from signaling.wire.rest import JoinRelay
 from tests.conftest import eventually
 from tests.integration.test_client_calls import BOB, acquainted, rung
 from tests.relay_client import RTP, Device, parameters, relay
@@ -58,6 +58,12 @@ async def ask(client, call: str, body: JoinRelay = CREDENTIALS) -> RelayLeg:
     return await client._ask("calls.relay", body, session=True, call=call)
 
 
+async def over_the_socket(client, call: str, ufrag: str = "ufrag") -> RelayLeg:
+    """``call.relay``."""
+    answer = await client._socket.request(CallRelay, call=call, ufrag=ufrag, pwd="p" * 22)
+    return answer.leg
+
+
 async def refused(code: ErrorCode, awaitable) -> None:
     with pytest.raises(ClientError) as raised:
         await awaitable
@@ -84,6 +90,7 @@ async def test_both_devices_of_a_call_meet_at_one_pair(hub, announced):
         )
         assert len(running) == 1
         await asyncio.gather(one.connect(parameters(legs[0])), other.connect(parameters(legs[1])))
+        await eventually(lambda: running.connected(running.pairs()[0]) == (True, True))
         await one.send(RTP)
         assert await other.receive() == RTP
 
@@ -184,6 +191,39 @@ async def test_calls_of_a_relay_that_died_move_to_another(hub, announced):
             assert len(second) == 1
 
 
+async def test_calls_of_a_relay_that_died_are_told_at_once_and_wait_for_the_next_one(hub, announced, redis):
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(relay())
+        alice, bob, call = await in_call(hub, stack)
+        async with announced(first) as control:
+            for client in (alice, bob):
+                await ask(client, call.id)
+            told: list[str] = []
+            send = hub.hub.relays._send
+            hub.hub.relays._send = lambda device, message: told.append(device) or send(device, message)
+            control._lease.cancel()
+            await control._subscriber.close()  # as when it is killed: Redis knows at once
+            await eventually(lambda: sorted(told) == sorted(client.profile.keys.device for client in (alice, bob)))
+            assert not await redis.hexists("relays", control.id)
+            # they ask at once, before another one is there
+            asking = asyncio.gather(*(over_the_socket(client, call.id) for client in (alice, bob)))
+            second = await stack.enter_async_context(relay())
+            await stack.enter_async_context(announced(second))
+            assert all(leg.candidates for leg in await asking)
+            assert len(second) == 1
+
+
+async def test_over_the_socket_a_leg_is_the_same_and_refused_alike(hub, announced):
+    async with AsyncExitStack() as stack:
+        alice, _bob, call = await in_call(hub, stack)
+        await refused(ErrorCode.NO_RELAY, over_the_socket(alice, call.id))
+        running = await stack.enter_async_context(relay())
+        await stack.enter_async_context(announced(running))
+        assert await over_the_socket(alice, call.id) == await ask(alice, call.id)
+        await refused(ErrorCode.UNKNOWN_CALL, over_the_socket(alice, "A" * 22))
+        await refused(ErrorCode.INVALID, over_the_socket(alice, call.id, ufrag="uf rag"))
+
+
 async def test_a_lease_that_is_not_renewed_ends(announced, redis):
     async with relay() as running, announced(running) as control:
         directory = RelayDirectory(redis, lambda _pairs: None)
@@ -206,3 +246,4 @@ async def test_a_device_that_asks_too_often_waits(hub, announced):
         for _ in range(10):
             await ask(alice, call.id)
         await refused(ErrorCode.RATE_LIMITED, ask(alice, call.id))
+        await refused(ErrorCode.RATE_LIMITED, over_the_socket(alice, call.id))

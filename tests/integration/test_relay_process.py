@@ -204,6 +204,7 @@ async def test_relays_and_hubs_find_each_other_over_a_cluster(tmp_path, unused_p
             directory.start()
             assert await relays(directory, 1) == [control.id]
             assert await directory.leg(control.id, pair="pair", side=0, remote=None) is not None
+            assert await directory.missing([control.id, "another"]) == {"another"}
             assert not await control.leave()
             await eventually(lambda: told == ["pair"])
             await directory.close()

@@ -82,4 +82,6 @@ async def test_the_network_goes_and_comes_while_it_rings_and_while_they_talk(her
         await end(alice, bob)
         for one in (alice, bob):
             await one.page.click("link", "Calls", exact=True)
-            assert (await one.page.text()).count(bob.name if one is alice else alice.name) == 1
+            other = bob.name if one is alice else alice.name
+            await one.page.until(f"document.body.innerText.includes({other!r})", "the call in the history")
+            assert (await one.page.text()).count(other) == 1

@@ -6,20 +6,18 @@ import type { Core } from "./core.js";
 import { deliver } from "./delivery.js";
 import { NOWHERE, over, told, without, type Elsewhere } from "./elsewhere.js";
 import { KloudTalkError } from "./errors.js";
-import { hedged } from "./hedge.js";
 import { Media } from "./media.js";
 import { measured, UNKNOWN } from "./quality.js";
 import { Route } from "./route.js";
 import { safetyNumber } from "./safety-number.js";
+import type { IceCredentials, Leg } from "./sdp.js";
 import { hear } from "./sound-check.js";
 import type { CallStage, CallState, EndReason, TriedWay } from "./state.js";
 import type * as wire from "./wire.js";
 
 const REMEMBERED = 500;
 /** Milliseconds for the hub to answer when media have stopped. */
-const PROBE = 1_000;
-/** Milliseconds for the hub to give a leg before it is asked over another connection. */
-const ASK_AGAIN = 700;
+const PROBE = 600;
 const GLARE_WAIT = 5_000;
 const GIVE_UP_AFTER = 60_000;
 const MAX_CANDIDATES = 100;
@@ -701,7 +699,7 @@ export class Calls {
     this.#tried(live);
     live.route = new Route(platform, media, live.leads, ways.relay, {
       say: (kind, body) => this.#signal(live, kind, body),
-      leg: ({ ufrag, pwd }) => this.#tried(live, "relay") && hedged(platform, () => this.#core.ask<wire.RelayLeg>("POST", `/v1/calls/${live.id}/relay`, { ufrag, pwd }), ASK_AGAIN, 4),
+      leg: (credentials, wanted) => this.#leg(live, credentials, wanted),
       peer: () => live.remoteSdp,
       flowing: (flowing) => { this.#flowing(live, flowing); },
       quality: (quality) => {
@@ -714,11 +712,18 @@ export class Calls {
   }
 
   /** Shows what was tried. */
-  #tried(live: Live, way?: TriedWay): true {
+  #tried(live: Live, way?: TriedWay): void {
     if (way !== undefined && !live.tried.includes(way)) live.tried.push(way);
     const { call } = this.#core.state;
     if (this.#live === live && call !== null) this.#core.set({ call: { ...call, tried: [...live.tried] } });
-    return true;
+  }
+
+  /** This device's leg of the relay, over whichever connection to the hub gets through, for as long as it is wanted. */
+  async #leg(live: Live, { ufrag, pwd }: IceCredentials, wanted: () => boolean): Promise<Leg> {
+    this.#tried(live, "relay");
+    const ok = await deliver(() => this.#core.socket, () => Promise.resolve({ type: "call.relay", call: live.id, ufrag, pwd }), () => this.#live === live && wanted());
+    if (ok?.leg === undefined) throw new KloudTalkError("no_relay");
+    return ok.leg;
   }
 
   /** Candidates that waited for the invite or the answer to be at the hub may go now. */

@@ -432,6 +432,7 @@ export class KloudTalkClient extends EventTarget {
       returned: () => {
         this.#moved = true;
         this.#core.socket?.replace();
+        this.#core.rest.renew();
       },
       lost: () => { this.#core.socket?.probe(); },
       shown: () => { this.#core.socket?.retryNow(); },

@@ -73,8 +73,10 @@ export type Act =
 export const CONNECT_WITHIN = 4_000;
 /** Milliseconds for a way that replaces one that carried: people are waiting in silence. */
 export const REPLACE_WITHIN = 1_500;
-/** Milliseconds for a direct way that replaces a relay. Chromium tries new pairs slowly for as long as it believes in the one it has, some 2.5 s. */
-export const DIRECT_WITHIN = 3_500;
+/** Milliseconds for a direct way that replaces a relay: more pairs of candidates than a relay's, checked one after the other. */
+export const DIRECT_WITHIN = 2_500;
+/** Milliseconds for the relay after a change of networks: Chromium learns of a network up to 2.5 s late, and then gathers for the leg that it has. */
+export const SETTLE_WITHIN = 3_500;
 const REPLACE_AT_MOST = 6_000;
 /** Milliseconds on a relay after a change of networks, until the direct way is tried. */
 export const RETURN_FRESH = 2_000;
@@ -111,10 +113,11 @@ export function advance(ladder: Ladder, event: LadderEvent): readonly [Ladder, r
     case "lost":
       return event.epoch === ladder.epoch ? next({ ...ladder, carried: false }) : [ladder, []];
     case "no_relay":
-      return event.epoch === ladder.epoch && ladder.via === "relay" ? next(ladder) : [ladder, []];
+      return event.epoch === ladder.epoch && ladder.via === "relay" ? next(ladder, ladder.hidden) : [ladder, []];
     case "network": {
       const next = { ...ladder, fresh: true, returns: 0 };
-      return ladder.ever ? move(next, ladder.via) : [next, []];
+      // the relay first: it needs no luck, and nothing that the browser has yet to find out. Direct ways are looked for from there
+      return ladder.ever ? move(next, ladder.relay ? "relay" : ladder.via) : [next, []];
     }
     case "renew":
       return ladder.via === "relay" ? move(ladder, "relay") : [ladder, []];
@@ -129,21 +132,25 @@ export function advance(ladder: Ladder, event: LadderEvent): readonly [Ladder, r
   }
 }
 
-/** This way does not carry: the other one. */
-function next(ladder: Ladder): readonly [Ladder, readonly Act[]] {
-  const via: Via = ladder.via === "relay" ? (ladder.hidden && ladder.relay && ladder.tried % 2 === 0 ? "relay" : "direct") : ladder.relay ? "relay" : "direct";
+/**
+ * This way does not carry: the relay, and the relay again, once. When it was the relay that died, the hub says so; when it carried and nobody said
+ * anything, one of the two is on another network. `again`: a relay that did not carry may be asked for once more.
+ */
+function next(ladder: Ladder, again = true): readonly [Ladder, readonly Act[]] {
+  const via: Via = ladder.relay && (ladder.via === "direct" || (again && ladder.tried % 2 === 0)) ? "relay" : "direct";
   return move({ ...ladder, tried: ladder.tried + 1 }, via);
 }
 
 function move(ladder: Ladder, via: Via): readonly [Ladder, readonly Act[]] {
   if (!ladder.moves) return [ladder, []];
-  if (!ladder.leader) return [ladder, [{ act: "say", kind: "wish", body: { epoch: ladder.epoch, via } }, wait(ladder)]];
+  if (!ladder.leader) return [ladder, [{ act: "say", kind: "wish", body: { epoch: ladder.epoch, via } }, wait(ladder, via)]];
   const epoch = ladder.epoch + 1;
   const acts: Act[] = via === "relay" ? [{ act: "say", kind: "relay", body: { epoch } }, { act: "leg" }] : [{ act: "offer" }];
   return [{ ...ladder, epoch, via, carried: false }, [...acts, wait(ladder, via)]];
 }
 
 function wait(ladder: Ladder, via: Via = ladder.via): Act {
+  if (ladder.ever && ladder.fresh && via === "relay") return { act: "wait", milliseconds: SETTLE_WITHIN };
   if (ladder.ever && ladder.via === "relay" && via === "direct") return { act: "wait", milliseconds: DIRECT_WITHIN };
   return { act: "wait", milliseconds: ladder.ever ? Math.min(REPLACE_AT_MOST, REPLACE_WITHIN * (1 + ladder.tried / 2)) : CONNECT_WITHIN };
 }

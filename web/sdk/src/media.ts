@@ -1,7 +1,7 @@
 /** One WebRTC connection: audio both ways, candidates in batches, ICE restarts towards the other side or a relay's leg, what the browser counts. */
 import type { Platform } from "./platform.js";
 import type { Look } from "./quality.js";
-import { iceCredentials, overLeg, relayedOnly, setupRole, withoutAddresses, withRobustOpus, type IceCredentials, type Leg } from "./sdp.js";
+import { iceCredentials, overLeg, preferred, relayedOnly, setupRole, withoutAddresses, withRobustOpus, type IceCredentials, type Leg } from "./sdp.js";
 import type { Rung } from "./state.js";
 
 const BATCH = 40;
@@ -76,16 +76,19 @@ export class Media {
     return !this.#closed && this.#pc.connectionState === "connected";
   }
 
-  /** Our offer; `restart` gathers anew over the networks of now (RFC 8445, section 9). */
-  async offer(restart = false): Promise<string> {
-    await this.#begin(restart);
+  /**
+   * Our offer; `restart` gathers anew over the networks of now (RFC 8445, section 9). `near`: without TURN servers. Where a relay carries already,
+   * only a direct way is better, and Chromium checks one pair after the other.
+   */
+  async offer(restart = false, near = false): Promise<string> {
+    await this.#begin(restart, near);
     await this.#pc.setLocalDescription(await this.#pc.createOffer({ iceRestart: restart }));
     return this.#said();
   }
 
   /** Our answer to an offer. */
-  async answer(offer: string, restart = false): Promise<string> {
-    await this.#begin(restart);
+  async answer(offer: string, restart = false, near = false): Promise<string> {
+    await this.#begin(restart, near);
     await this.#pc.setRemoteDescription({ type: "offer", sdp: this.#heard(offer) });
     await this.#takeEarly();
     await this.#pc.setLocalDescription(await this.#pc.createAnswer());
@@ -115,7 +118,7 @@ export class Media {
     const leg = await ask(credentials);
     if (number !== this.#begun || this.#closed) return false;
     this.#leg = new Set(leg.candidates.map((candidate) => address(candidate.split(" ")[4], candidate.split(" ")[5])));
-    await this.#pc.setRemoteDescription({ type: "answer", sdp: withRobustOpus(overLeg(peer, offer, leg, this.#active ?? false)) });
+    await this.#pc.setRemoteDescription({ type: "answer", sdp: preferred(withRobustOpus(overLeg(peer, offer, leg, this.#active ?? false)), number) });
     return true;
   }
 
@@ -128,7 +131,7 @@ export class Media {
     }
     for (const candidate of candidates) {
       // one that this browser cannot use (a protocol it does not know, an old generation) must not stop the others
-      await this.#pc.addIceCandidate(candidate).catch(() => undefined);
+      await this.#pc.addIceCandidate({ ...candidate, candidate: preferred(candidate.candidate ?? "", this.#begun) }).catch(() => undefined);
     }
   }
 
@@ -186,20 +189,21 @@ export class Media {
   }
 
   /** A negotiation begins: what was under way is given up. `exposed`: with the other side's candidates. */
-  async #begin(exposed: boolean): Promise<number> {
+  async #begin(exposed: boolean, near = false): Promise<number> {
     const number = ++this.#begun;
     if (this.#pc.signalingState === "have-local-offer") await this.#pc.setLocalDescription({ type: "rollback" });
     this.#waiting = [];
     this.#ended = false;
-    if (exposed && this.#hidden) {
+    if (exposed) {
       this.#shut = false;
-      this.#pc.setConfiguration(this.#configuration(true));
+      this.#pc.setConfiguration(this.#configuration(this.#hidden, near));
     }
     return number;
   }
 
-  #configuration(relayed: boolean): RTCConfiguration {
-    return { iceServers: this.#iceServers, bundlePolicy: "max-bundle", iceTransportPolicy: relayed ? "relay" : "all" };
+  #configuration(relayed: boolean, near = false): RTCConfiguration {
+    const iceServers = near ? this.#iceServers.filter(({ urls }) => [urls].flat().every((url) => url.startsWith("stun:"))) : this.#iceServers;
+    return { iceServers, bundlePolicy: "max-bundle", iceTransportPolicy: relayed ? "relay" : "all" };
   }
 
   #said(): string {
@@ -208,7 +212,7 @@ export class Media {
   }
 
   #heard(sdp: string): string {
-    return withRobustOpus(this.#shut ? withoutAddresses(sdp) : sdp);
+    return preferred(withRobustOpus(this.#shut ? withoutAddresses(sdp) : sdp), this.#begun);
   }
 
   #gathered(init: RTCIceCandidateInit): void {

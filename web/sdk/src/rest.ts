@@ -7,6 +7,9 @@ type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 interface Options { token?: string | null; body?: unknown }
 
 const TIMEOUT = 35_000; // the outcome of a link is waited for up to 25 s
+/** Connections that browsers keep for one server over HTTP/1.1, and milliseconds in which one that lives answers. */
+const KEPT = 6;
+const ALIVE_WITHIN = 1_500;
 
 export class RestClient {
   readonly #base: string;
@@ -23,6 +26,17 @@ export class RestClient {
   async ask<T = void>(method: Method, path: string, options: Options = {}): Promise<T> {
     const text = await (await this.download(method, path, options)).text();
     return (text === "" ? undefined : parse(text)) as T;
+  }
+
+  /**
+   * The network is another one. Connections that were kept from the one before are dead, and a request on one of them would wait for minutes: each is
+   * used for a trifle, and those without an answer are given up, which closes them.
+   */
+  renew(): void {
+    for (let i = 0; i < KEPT; i++) {
+      const asking = this.#platform.fetch(`${this.#base}/v1/server`, { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(ALIVE_WITHIN) });
+      asking.then((response) => response.blob()).catch(() => undefined);
+    }
   }
 
   /** As `ask`, for a file. */

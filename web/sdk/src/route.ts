@@ -8,16 +8,20 @@ import type { CallQuality } from "./state.js";
 
 /** Milliseconds between two looks while a way is being found, and once there is one. */
 const LOOK_WHILE_WAITING = 150;
-const LOOK = 400;
+const LOOK = 250;
 /** Opus' pauses for silence still send every 400 ms: after this many milliseconds without a packet, none will come. */
 const SILENT_AFTER = 1_200;
 const MEASURE_EVERY = 2_000;
+/** Milliseconds that the hub may take to give a leg: it waits for a relay that is just starting. */
+const LEG_WITHIN = 2_500;
+/** Milliseconds that the other side has to reach its leg when this one has reached its own. */
+const PEER_WITHIN = 4_000;
 
 export interface RouteEvents {
   /** Say it to the other side, sealed. */
   say(kind: "restart" | "restart_answer" | "relay" | "wish", body: Record<string, unknown>): Promise<void>;
-  /** This device's leg for its ICE credentials. Rejects when there is none. */
-  leg(credentials: IceCredentials): Promise<Leg>;
+  /** This device's leg for its ICE credentials, if it can be had for as long as it is `wanted`. Rejects when there is none. */
+  leg(credentials: IceCredentials, wanted: () => boolean): Promise<Leg>;
   /** The other side's newest verified description. */
   peer(): string;
   /** Media flow, or stopped. */
@@ -34,14 +38,18 @@ export class Route {
   #ladder: Ladder;
   #offer: string | null = null;
   #timer: number | null = null;
+  /** Milliseconds that the way of now has. */
+  #patience = 0;
   #return: number | null = null;
   #watch: number | null = null;
   #closed = false;
-  /** The pair of candidates that was in use when this epoch began, and how many packets had come. */
+  /** The pair of candidates that was in use when this epoch began or its way was lost, and how many packets had come. */
   #old: { pair: string | null; packets: number } = { pair: null, packets: 0 };
   #last: Look | null = null;
   #measured: { look: Look; at: number } | null = null;
   #tally: Tally | null = null;
+  /** This side has reached its leg of this epoch, but nothing has come. */
+  #ready = false;
   /** When the last packet came in this epoch; null: none has. */
   #heardAt: number | null = null;
 
@@ -107,60 +115,76 @@ export class Route {
     const before = this.#ladder;
     const [ladder, acts] = advance(before, event);
     this.#ladder = ladder;
-    if (ladder.epoch !== before.epoch) {
-      this.#old = { pair: this.#last?.pair ?? null, packets: this.#last?.packets ?? 0 };
-      this.#heardAt = null;
-    }
+    if (ladder.epoch !== before.epoch) this.#forget();
     if (ladder.carried !== before.carried) this.#events.flowing(ladder.carried);
-    for (const act of acts) this.#do(act, ladder.epoch);
+    const near = before.via === "relay" && before.carried && !before.hidden;
+    const more = acts.some(({ act }) => act === "leg") ? LEG_WITHIN : 0;
+    for (const act of acts) this.#do(act, ladder.epoch, near, more);
     const given = !ladder.ever && (acts.length === 0 ? event.type === "lost" : ladder.tried > 2 && !ladder.relay);
     if (given) this.#events.exhausted();
   }
 
-  #do(act: Act, epoch: number): void {
+  #do(act: Act, epoch: number, near: boolean, more: number): void {
     const { setTimeout, clearTimeout } = this.#platform;
     switch (act.act) {
       case "wait":
-        if (this.#timer !== null) clearTimeout(this.#timer);
-        this.#timer = setTimeout(() => { this.#take({ type: "late", epoch }); }, act.milliseconds);
+        this.#wait(epoch, act.milliseconds, more);
         return;
       case "return":
         if (this.#return !== null) clearTimeout(this.#return);
         this.#return = setTimeout(() => { this.#take({ type: "return", epoch }); }, act.milliseconds);
         return;
       case "say": void this.#events.say(act.kind, act.body); return;
-      case "offer": void this.#direct(epoch); return;
-      case "answer": void this.#answer(epoch); return;
+      case "offer": void this.#direct(epoch, near); return;
+      case "answer": void this.#answer(epoch, near); return;
       case "leg": void this.#overRelay(epoch); return;
     }
   }
 
-  async #direct(epoch: number): Promise<void> {
+  #wait(epoch: number, milliseconds: number, more = 0): void {
+    if (this.#timer !== null) this.#platform.clearTimeout(this.#timer);
+    this.#patience = milliseconds;
+    this.#timer = this.#platform.setTimeout(() => { this.#take({ type: "late", epoch }); }, milliseconds + more);
+  }
+
+  async #direct(epoch: number, near: boolean): Promise<void> {
     try {
-      const sdp = await this.#media.offer(true);
+      const sdp = await this.#media.offer(true, near);
       if (epoch === this.epoch) await this.#events.say("restart", { epoch, sdp });
     } catch { /* the connection is closed, or another negotiation came between: `late` goes on */ }
   }
 
-  async #answer(epoch: number): Promise<void> {
+  async #answer(epoch: number, near: boolean): Promise<void> {
     const offer = this.#offer;
     if (offer === null) return;
     try {
-      const sdp = await this.#media.answer(offer, true);
+      const sdp = await this.#media.answer(offer, true, near);
       if (epoch === this.epoch) await this.#events.say("restart_answer", { epoch, sdp });
     } catch { /* as above */ }
   }
 
   async #overRelay(epoch: number): Promise<void> {
     try {
-      await this.#media.toLeg(this.#events.peer(), (credentials) => this.#events.leg(credentials));
+      await this.#media.toLeg(this.#events.peer(), async (credentials) => {
+        const leg = await this.#events.leg(credentials, () => epoch === this.epoch);
+        // whether the relay carries shows from now on: the hub may have waited for one that is just starting
+        if (epoch === this.epoch && !this.#ladder.carried) this.#wait(epoch, this.#patience);
+        return leg;
+      });
     } catch {
       this.#take({ type: "no_relay", epoch });
     }
   }
 
   #lost(): void {
+    this.#forget(); // what came until now says nothing about whether this way carries again
     this.#take({ type: "lost", epoch: this.epoch });
+  }
+
+  #forget(): void {
+    this.#old = { pair: this.#last?.pair ?? null, packets: this.#last?.packets ?? 0 };
+    this.#heardAt = null;
+    this.#ready = false;
   }
 
   /** Looks now, and again and again. */
@@ -181,9 +205,16 @@ export class Route {
     const more = this.#last === null || look.packets > this.#last.packets;
     this.#last = look;
     if (!this.#ladder.carried) {
-      const ours = look.pair !== null && look.atLeg === (this.via === "relay") && (look.pair !== this.#old.pair || look.packets > this.#old.packets);
-      if (!ours || !this.#media.connected) return;
-      this.#heardAt = look.packets > this.#old.packets ? now : null;
+      const heard = look.packets > this.#old.packets;
+      const ready = look.pair !== null && look.atLeg === (this.via === "relay") && (look.pair !== this.#old.pair || heard);
+      if (!ready || !this.#media.connected) return;
+      if (!heard && this.#old.packets > 0) {
+        // ICE is there, but the other side, who was heard before, is not: most likely on its way over from another network
+        if (this.via === "relay" && !this.#ready) this.#wait(this.epoch, PEER_WITHIN);
+        this.#ready = true;
+        return;
+      }
+      this.#heardAt = heard ? now : null;
       this.#take({ type: "flows", epoch: this.epoch });
       this.#measured = { look, at: now };
       this.#tally = tally(this.#tally, look);

@@ -287,7 +287,20 @@ export interface CallRecord {
   readonly quality?: KeptQuality;
 }
 
-/** The relay that carries the call is about to end: ask for a leg again (`POST /v1/calls/{call}/relay`) and restart ICE. */
+/** The device's leg of the call's relay, for its ICE credentials; others than before restart ICE on the leg. `ok` carries it in `leg`. The same as `POST /v1/calls/{call}/relay`, over the connection that a call keeps watch on: when networks change, a browser's HTTP connections are dead for as long as it does not know. */
+export interface CallRelay {
+  readonly type: "call.relay";
+  /** chosen by the sender of a request, repeated in its answer */
+  readonly id: number;
+  /** call: 128 bits, base64url, chosen by the caller */
+  readonly call: string;
+  /** ice-ufrag (RFC 8839, section 5.4) */
+  readonly ufrag: string;
+  /** ice-pwd (RFC 8839, section 5.4) */
+  readonly pwd: string;
+}
+
+/** The relay that carries the call is about to end, or has died: ask for a leg again (`call.relay`) and restart ICE. */
 export interface CallRelayEnding {
   readonly type: "call.relay_ending";
   /** call: 128 bits, base64url, chosen by the caller */
@@ -752,6 +765,7 @@ export interface Ok {
   /** chosen by the sender of a request, repeated in its answer */
   readonly re: number;
   readonly stage?: Stage;
+  readonly leg?: RelayLeg;
 }
 
 /** Who sees online, as `LastSeenRule`. */
@@ -1108,7 +1122,7 @@ export interface VerifyCode {
 export type WhoCanCall = "contacts" | "everyone" | "nobody";
 
 /** Everything that a client may send. */
-export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallMoved | CallRinging | CallSignal | CallTakeOver | Hello | Ping | PresenceWatch;
+export type ClientMessage = CallAccept | CallBusy | CallConnected | CallDecline | CallFailed | CallHangup | CallInvite | CallMoved | CallRelay | CallRinging | CallSignal | CallTakeOver | Hello | Ping | PresenceWatch;
 
 /** Everything that the hub may send. */
 export type ServerMessage = CallAnswered | CallElsewhereOver | CallEnded | CallIncoming | CallIsElsewhere | CallRelayEnding | CallRings | CallSignalled | CallTakenOver | CallUp | ContactsChanged | ContactsWanted | DevicesChanged | Error | LinkClaimed | Ok | PresenceChanged | ProfileChanged | Sync | TicketChanged;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { advance, CONNECT_WITHIN, REPLACE_WITHIN, RETURN_FRESH, start, type Act, type Ladder, type LadderEvent, type Via } from "../src/ladder.js";
+import { advance, CONNECT_WITHIN, REPLACE_WITHIN, RETURN_FRESH, SETTLE_WITHIN, start, type Act, type Ladder, type LadderEvent, type Via } from "../src/ladder.js";
 
 const run = (ladder: Ladder, ...events: LadderEvent[]): [Ladder, readonly Act[]] => events.reduce<[Ladder, readonly Act[]]>(([now], event) => [...advance(now, event)], [ladder, []]);
 const answered: LadderEvent = { type: "answered", hidden: false, moves: true };
@@ -26,12 +26,14 @@ describe("the caller", () => {
     }
   });
 
-  test("replaces a way that is lost by the relay, and the relay by a direct way", () => {
+  test("replaces a way that is lost by the relay, the relay by the relay, and that by a direct way", () => {
     const [relayed, acts] = run(start(true, true), ...up, { type: "lost", epoch: 0 });
     expect(relayed).toMatchObject({ epoch: 1, via: "relay", carried: false });
     expect(acts.at(-1)).toEqual({ act: "wait", milliseconds: REPLACE_WITHIN * 1.5 });
-    const [direct, then] = run(relayed, { type: "flows", epoch: 1 }, { type: "lost", epoch: 1 });
-    expect(direct).toMatchObject({ epoch: 2, via: "direct" });
+    const [again] = run(relayed, { type: "flows", epoch: 1 }, { type: "lost", epoch: 1 });
+    expect(again).toMatchObject({ epoch: 2, via: "relay" });
+    const [direct, then] = run(again, { type: "late", epoch: 2 });
+    expect(direct).toMatchObject({ epoch: 3, via: "direct" });
     expect(then[0]).toEqual({ act: "offer" });
     expect(run(relayed, { type: "no_relay", epoch: 1 })[0]).toMatchObject({ epoch: 2, via: "direct" });
   });
@@ -42,7 +44,11 @@ describe("the caller", () => {
     expect(run(start(true, true), hidden, { type: "flows", epoch: 1 }, { type: "network" }, { type: "flows", epoch: 2 })[1]).toEqual([]); // no way back
   });
 
-  test("after a change of networks renews the relay at once, and then looks for a direct way", () => {
+  test("after a change of networks takes the relay at once, with time for the browser to see the network, and then looks for a direct way", () => {
+    const [moved, then] = run(start(true, true), ...up, { type: "network" });
+    expect(moved).toMatchObject({ epoch: 1, via: "relay" });
+    expect(then).toEqual([{ act: "say", kind: "relay", body: { epoch: 1 } }, { act: "leg" }, { act: "wait", milliseconds: SETTLE_WITHIN }]);
+    expect(run(start(true, false), ...up, { type: "network" })[0]).toMatchObject({ epoch: 1, via: "direct" });
     const [ladder, acts] = run(start(true, true), answered, { type: "late", epoch: 0 }, { type: "flows", epoch: 1 }, { type: "network" }, { type: "flows", epoch: 2 });
     expect(acts).toEqual([{ act: "return", milliseconds: RETURN_FRESH }]);
     const [back] = advance(ladder, { type: "return", epoch: 2 });

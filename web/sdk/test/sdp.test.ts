@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { iceCredentials, overLeg, relayedOnly, setupRole, withoutAddresses, withRobustOpus } from "../src/sdp.js";
+import { iceCredentials, overLeg, preferred, relayedOnly, setupRole, withoutAddresses, withRobustOpus } from "../src/sdp.js";
 
 const PEER = [
   "v=0", "o=- 1 2 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0", "m=audio 40000 UDP/TLS/RTP/SAVPF 111 0", "c=IN IP4 198.51.100.7", "a=rtcp:9 IN IP4 0.0.0.0",
@@ -24,6 +24,29 @@ describe("over a leg", () => {
     expect(setupRole(overLeg(PEER, "", LEG, false))).toBe("active");
     expect(answer).toContain("ssrc-audio-level");
     expect(answer).not.toContain("urn:only-theirs");
+  });
+});
+
+describe("priorities", () => {
+  const host = "candidate:1 1 udp 2130706431 203.0.113.10 41000 typ host";
+  const priority = (candidate: string): number => Number(candidate.split(" ")[3]);
+  const direct = (negotiation: number): number[] => (preferred(PEER, negotiation).match(/^a=candidate.*/gmu) ?? []).map(priority);
+
+  test("every candidate of a later negotiation comes before all of those before it, and better types come first", () => {
+    const relayed = (negotiation: number): number => priority(preferred("candidate:3 1 udp 41885439 203.0.113.10 50000 typ relay raddr 0.0.0.0 rport 9", negotiation));
+    for (let n = 1; n < 32; n++) {
+      const [ours, srflx] = direct(n);
+      expect(ours).toBeGreaterThan(srflx ?? 0);
+      expect(srflx).toBeGreaterThan(relayed(n));
+      expect(relayed(n + 1)).toBeGreaterThan(ours ?? 0);
+    }
+    expect(priority(preferred(host, 1_000))).toBeLessThan(100 * 2 ** 24); // below what a browser gives to any candidate of its own but TURN's
+  });
+
+  test("nothing else changes", () => {
+    expect(preferred(host, 1)).toBe(host.replace("2130706431", String(5 * 2 ** 24 + 2130706431 % 2 ** 24)));
+    expect(preferred("", 1)).toBe("");
+    expect(preferred(PEER, 2).replace(/ \d+ 10\.1| \d+ 198\.51\.100\.7 40000/gu, "")).toBe(PEER.replace(/ \d+ 10\.1| \d+ 198\.51\.100\.7 40000/gu, ""));
   });
 });
 
