@@ -5,6 +5,7 @@ import { Icon, type IconName } from "./icons";
 import { unlockSound } from "./ring";
 import { sentence, Talk, useAction, useNow, useTalk } from "./ui";
 import { Call, Elsewhere } from "./views/call";
+import { AskAgain } from "./views/consents";
 import { Contacts, ImportContacts } from "./views/contacts";
 import { History } from "./views/history";
 import { LanguageSelect } from "./views/looks";
@@ -58,7 +59,7 @@ export function App({ client }: { client: KloudTalkClient }) {
         </header>
         <main id="main" tabIndex={-1}>
           <Warnings />
-          {ready ? <><Elsewhere /><Answers /><News /></> : null}
+          {ready ? <><Elsewhere /><Answers /><AskAgain /><News /></> : null}
           {ready ? <Inside /> : <Outside />}
         </main>
       </div>

@@ -462,6 +462,9 @@ const arabic: Catalogue = {
   "Support has answered you.": "أجابك الدعم.",
   "Read the answer": "قراءة الرد",
   "New answer": "رد جديد",
+  "A question has changed": "تغيّر سؤال",
+  "You said yes to this in other words. Nothing new is collected until you answer; no deletes what was.":
+    "وافقت على هذا بكلمات أخرى. لا يُجمع شيء جديد حتى تجيب، والرفض يحذف ما جُمع.",
   // Objections: the server's texts (signaling/privacy/objections.py)
   "We tell you in the app about new features of the service. If you object, you are told nothing of the kind.":
     "نخبرك في التطبيق بالميزات الجديدة للخدمة. إذا اعترضت فلن تُخبَر بشيء من ذلك.",

@@ -461,6 +461,9 @@ export default {
   "Support has answered you.": "Der Support hat dir geantwortet.",
   "Read the answer": "Antwort lesen",
   "New answer": "Neue Antwort",
+  "A question has changed": "Eine Frage hat sich geändert",
+  "You said yes to this in other words. Nothing new is collected until you answer; no deletes what was.":
+    "Du hast dem in anderen Worten zugestimmt. Bis du antwortest, wird nichts Neues gesammelt; ein Nein löscht, was es gab.",
   // Objections: the server's texts (signaling/privacy/objections.py)
   "We tell you in the app about new features of the service. If you object, you are told nothing of the kind.":
     "Wir erzählen dir in der App von neuen Funktionen des Dienstes. Wenn du widersprichst, erfährst du nichts dergleichen.",

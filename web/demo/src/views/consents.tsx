@@ -28,6 +28,32 @@ export function ConsentSwitch({ purpose, label, note }: { purpose: Purpose; labe
   );
 }
 
+/** Permissions whose words have changed since they were given: they are off until they are answered anew (P21). */
+export function AskAgain() {
+  const { state } = useTalk();
+  const changed = state.consents.find((one) => one.changed);
+  return changed === undefined ? null : <Changed key={changed.purpose} purpose={changed.purpose} />;
+}
+
+function Changed({ purpose }: { purpose: Purpose }) {
+  const { client } = useTalk();
+  const question = useLoaded(() => client.question(purpose, language()), language());
+  const { busy, error, run } = useAction();
+  const shown = question.value;
+  return (
+    <section class="card stack" aria-label={t("A question has changed")}>
+      <h2>{t("A question has changed")}</h2>
+      <p class="soft">{t("You said yes to this in other words. Nothing new is collected until you answer; no deletes what was.")}</p>
+      {shown !== null ? <blockquote lang={shown.language} dir="auto">{shown.text}</blockquote> : null}
+      <Failure error={question.error ?? error} />
+      <div class="row">
+        <button type="button" class="primary grow" disabled={busy || shown === null} onClick={() => void run(() => client.setConsent(purpose, true, shown ?? undefined))}>{t("Allow")}</button>
+        <button type="button" class="grow" disabled={busy || shown === null} onClick={() => void run(() => client.setConsent(purpose, false, shown ?? undefined))}>{t("No, thanks")}</button>
+      </div>
+    </section>
+  );
+}
+
 function Ask({ purpose, label, close }: { purpose: Purpose; label: string; close: () => void }) {
   const { client } = useTalk();
   const question = useLoaded(() => client.question(purpose, language()), language());

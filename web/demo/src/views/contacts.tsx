@@ -25,7 +25,7 @@ export function Contacts() {
       </div>
     );
   }
-  if (consent !== undefined && !consent.granted && state.contacts.length === 0) return <AskConsent />;
+  if (consent !== undefined && !consent.granted && !consent.changed && state.contacts.length === 0) return <AskConsent />;
   const wanted = search.trim().toLowerCase();
   const shown = state.contacts.filter((contact) => contact.name.toLowerCase().includes(wanted) || contact.phone.includes(wanted.replace(/[\s()-]/gu, "")));
   const here = shown.filter((contact) => contact.account !== null);
