@@ -42,6 +42,7 @@ from signaling.push.service import PushService
 from signaling.storage.sql import Database
 from signaling.storage.tables import devices as device_table
 from signaling.wire.codec import encode
+from signaling.wire.errors import Refused
 from signaling.wire.messages import (
     CloseCode,
     ContactMatch,
@@ -263,7 +264,17 @@ class Events:
         self._invalidate(account)
         self._shut_out(devices, CloseCode.BLOCKED if blocked else None)
         self._surely(lambda: self.cluster.surely(Blocked(account, list(devices), blocked)))
+        if blocked:
+            self._surely(lambda: self._stop_calls(account))
         self._left_or_joined(account, discovery_token)
+
+    async def _stop_calls(self, account: str) -> None:
+        """Also those that still ring, wherever the others are."""
+        for call in await self.calls.live_of(account):
+            try:
+                await self.calls.stop(call.id)
+            except Refused as refused:
+                raise TimeoutError(refused.code) from None  # Redis did not answer: it is tried again
 
     def _left_or_joined(self, account: str, discovery_token: str) -> None:
         """Who has the account as a contact is told; it may be frozen and blocked, and one of the two is over."""

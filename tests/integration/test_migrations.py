@@ -1,15 +1,20 @@
 """Migrations: they build exactly the tables that the code uses, and go forward and back without losing a row that both sides have."""
 
+import hashlib
 import itertools
+import time
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Boolean, Connection, Integer, LargeBinary, MetaData, String, Table, inspect, text
+from sqlalchemy import Boolean, Connection, Integer, LargeBinary, MetaData, String, Table, inspect, select, text
+from sqlalchemy.exc import DBAPIError
 
+from signaling.operators.audit import FIRST, AuditTrail, Verified, digest_of
+from signaling.operators.service import hash_code
 from signaling.storage.migrate import MigrationError, migrate, revisions
 from signaling.storage.sql import Database
-from signaling.storage.tables import metadata
+from signaling.storage.tables import metadata, operators
 
 Rows = dict[str, list[dict]]
 _numbers = itertools.count(1)
@@ -112,3 +117,32 @@ async def test_a_hub_of_the_release_before_starts_on_the_newer_schema_and_cannot
 async def test_an_unknown_revision_is_refused(empty: Database):
     with pytest.raises(MigrationError, match="there is no revision 0000"):
         await migrate(empty, "0000")
+
+
+async def test_a_secret_of_old_becomes_an_invitation_and_the_trail_stays_whole_and_closed(empty: Database):
+    secret = "0123456789abcdef" * 4
+    await migrate(empty, "0008")
+    digest = digest_of(FIRST, 5, "ada", "operator_added", "")
+    async with empty.begin() as connection:
+        await connection.execute(
+            text("INSERT INTO operators (name, secret_hash, created_at) VALUES ('ada', :digest, 5)"),
+            {"digest": hashlib.sha256(secret.encode()).digest()},
+        )
+        await connection.execute(
+            text(
+                "INSERT INTO audit_log (at, operator, action, subject, before, digest) VALUES (5, 'ada', 'operator_added', '', :b, :d)"
+            ),
+            {"b": FIRST, "d": digest},
+        )
+    await migrate(empty)
+    async with empty.begin() as connection:
+        row = (await connection.execute(select(operators))).one()
+    assert (row.name, row.role, row.enrolment_hash) == ("ada", "support", hash_code(secret))
+    assert 0 < row.enrolment_until - time.time() * 1000 <= 30 * 86_400_000
+    trail = AuditTrail(empty)
+    await trail.note(None, "operator_changed", "ada", "role admin")
+    assert await trail.verify() == Verified(2, (await trail.read())[1].digest, None)
+    for statement in ("UPDATE audit_log SET operator = 'eve'", "DELETE FROM audit_log WHERE at > 5"):
+        with pytest.raises(DBAPIError, match="append-only"):
+            async with empty.begin() as connection:
+                await connection.execute(text(statement))
