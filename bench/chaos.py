@@ -49,6 +49,8 @@ class Device:
         self.rang: dict[str, float] = {}
         self.ring_times: dict[str, float] = {}
         self.reconnects = 0
+        self._away = 0.0
+        self._lost_at: float | None = None
         self._urls, self._rng = urls, rng
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -70,6 +72,11 @@ class Device:
         """Wait for a condition on what this device knows. Raises ``TimeoutError``."""
         async with asyncio.timeout(timeout), self._changed:
             await self._changed.wait_for(condition)
+
+    @property
+    def away(self) -> float:
+        """Seconds that it has been without a socket, in all, before the present one."""
+        return self._away
 
     @property
     def online(self) -> bool:
@@ -114,6 +121,8 @@ class Device:
                                 self._take(json.loads(frame.data), ws)
                                 self._changed.notify_all()
                 finally:
+                    if self._ws is not None:
+                        self._lost_at = time.monotonic()
                     self._ws = None
                     for answer in self._answers.values():
                         if not answer.done():
@@ -130,6 +139,9 @@ class Device:
                 answer.set_result(message)
         elif kind == "sync":
             self._ws = ws
+            if self._lost_at is not None:
+                self._away += time.monotonic() - self._lost_at
+                self._lost_at = None
             live = {view["call"]: view for view in message["calls"]}
             for known, stage in self.stages.items():
                 if not stage.startswith("ended") and known not in live:
@@ -150,7 +162,7 @@ class Device:
                 self._set(call, stage)
 
     def _set(self, call: str, stage: str) -> None:
-        now = time.monotonic()
+        now = time.monotonic() - self._away  # who has no socket cannot know, and the SDK ends what rings by its own clock
         if stage in ("inviting", "ringing"):
             self.rang.setdefault(call, now)
         elif call in self.rang and call not in self.ring_times:
@@ -172,7 +184,7 @@ class Couple:
         said = await self.caller.ask("call.invite", call=self.call, to=self.callee.account.id, payloads=payloads)
         if said not in ("ok", "call_exists"):  # asked again, for the answer was lost
             raise RuntimeError(f"an invite was refused: {said}")
-        self.caller.rang[self.call] = time.monotonic()
+        self.caller.rang.setdefault(self.call, time.monotonic() - self.caller.away)
         try:
             await self.callee.until(lambda: self.call in self.callee.stages, 30)
         except TimeoutError:

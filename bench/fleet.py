@@ -153,6 +153,7 @@ async def fleet(folder: Path, hubs: int) -> AsyncIterator[Fleet]:
         "KLOUDTALK_KEYHOLDER_URL": f"unix:{socket}",
         "KLOUDTALK_KEYHOLDER_SECRET": _SECRET,
         "KLOUDTALK_DRAIN_SECONDS": "1",
+        "KLOUDTALK_METRICS_PORT": "0",
         "KLOUDTALK_LIMITS_SCALE": "1000",  # every client has the same address
     }
     with (folder / "keyholder.log").open("wb") as log:

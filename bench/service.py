@@ -25,7 +25,7 @@ from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, consents, devices
 from signaling.wire import base64url
 
-_LIMITS = {"KLOUDTALK_LIMITS_SCALE": "100000"}
+_LIMITS = {"KLOUDTALK_LIMITS_SCALE": "100000", "KLOUDTALK_METRICS_PORT": "0"}
 """Everything is counted as ever, but a few clients may do what in earnest a million do."""
 
 

@@ -58,6 +58,7 @@ from signaling.cluster.service import Cluster
 from signaling.contacts.discovery import Discovery
 from signaling.contacts.service import ContactService
 from signaling.contacts.store import ContactStore, check_not_persistent
+from signaling.descriptors import raise_limit
 from signaling.events import Events
 from signaling.gateway.admin import AdminGateway
 from signaling.gateway.pages import Pages
@@ -710,6 +711,7 @@ async def run_hub(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, asked, settings.drain_seconds)
     loop.add_signal_handler(signal.SIGINT, asked, 0.0)
+    hub.sockets.capacity = raise_limit()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(hub.close)
         await hub.start()

@@ -2,18 +2,21 @@
 
 import hashlib
 from collections import OrderedDict
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from signaling.gateway.request import Session
+from signaling.storage.gather import Gather
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, devices
 from signaling.wire.certificate import DeviceCertificate
 
 _CACHE: Final = 20_000
 """Sessions remembered."""
+
+_certificate: Final = msgspec.json.Decoder(DeviceCertificate)
 
 
 def hash_token(token: str) -> bytes:
@@ -30,6 +33,7 @@ class Sessions:
         self._cache: OrderedDict[bytes, Session] = OrderedDict()
         self._by_device: dict[str, bytes] = {}
         self._generation = 0
+        self._rows: Gather[bytes, Session] = Gather(self._read)
 
     async def authenticate(self, token: str) -> Session | None:
         """The device that this token belongs to; None when the token is unknown or revoked."""
@@ -39,8 +43,21 @@ class Sessions:
             self._cache.move_to_end(digest)
             return session
         generation = self._generation
+        session = await self._rows.get(digest)
+        # a device removed while we were reading must not come back by the cache; and who has not acknowledged the policy is not
+        # remembered: when they have, every hub must know at once
+        if session is not None and generation == self._generation and session.acknowledged:
+            self._cache[digest] = session
+            self._by_device[session.device] = digest
+            if len(self._cache) > _CACHE:
+                _, old = self._cache.popitem(last=False)
+                self._by_device.pop(old.device, None)
+        return session
+
+    async def _read(self, digests: list[bytes]) -> dict[bytes, Session]:
         query = (
             select(
+                devices.c.token_hash,
                 devices.c.id,
                 devices.c.account,
                 devices.c.certificate,
@@ -51,32 +68,21 @@ class Sessions:
                 accounts.c.service,
             )
             .join(accounts, accounts.c.id == devices.c.account)
-            .where(devices.c.token_hash == digest)
+            .where(devices.c.token_hash.in_(digests))
         )
-        rows = await self._database.fetch(query)
-        if not rows:
-            return None
-        row = rows[0]
-        certificate = msgspec.json.decode(row.certificate, type=DeviceCertificate)
-        session = Session(
+        return {row.token_hash: self._session(row) for row in await self._database.fetch(query)}
+
+    def _session(self, row: Row[Any]) -> Session:
+        return Session(
             account=row.account,
             device=row.id,
             phone=row.phone,
-            certificate=certificate,
+            certificate=_certificate.decode(row.certificate),
             restricted=row.restricted_at is not None,
             blocked=row.blocked_at is not None,
             # nobody reads a policy for a service
             acknowledged=row.service is not None or self._policy_version in (None, row.policy_version),
         )
-        # a device removed while we were reading must not come back by the cache; and who has not acknowledged the policy is not
-        # remembered: when they have, every hub must know at once
-        if generation == self._generation and session.acknowledged:
-            self._cache[digest] = session
-            self._by_device[session.device] = digest
-            if len(self._cache) > _CACHE:
-                _, old = self._cache.popitem(last=False)
-                self._by_device.pop(old.device, None)
-        return session
 
     def forget(self, device: str) -> None:
         """A device was removed: its token is asked for in the database again."""

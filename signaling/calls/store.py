@@ -31,6 +31,7 @@ from signaling.limits.rules import Charge
 from signaling.limits.script import FUNCTIONS as LIMITS
 from signaling.limits.script import PREFIX as LIMITS_PREFIX
 from signaling.limits.script import TAKE
+from signaling.storage.gather import Gather
 from signaling.storage.redis import AnyRedis, run_script
 from signaling.wire.certificate import DeviceCertificate
 
@@ -222,6 +223,7 @@ class CallStore:
         self.shards = CLUSTER_SHARDS if self._cluster else 1
         self._nonce = secrets.token_bytes(4)
         self._numbers = itertools.count(1)
+        self._of: Gather[str, list[str]] = Gather(self._pairs_of)
 
     def nonce(self) -> bytes:
         """8 bytes for a version, never the same twice."""
@@ -298,8 +300,14 @@ class CallStore:
 
     async def pairs_of(self, account: str) -> list[str]:
         """Pairs of an account that may have live calls."""
-        members: Any = await self._redis.smembers(f"{self._prefix(account)}calls_of:{account}")
-        return sorted(member.decode() for member in members)
+        return await self._of.get(account) or []
+
+    async def _pairs_of(self, accounts: list[str]) -> dict[str, list[str]]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for account in accounts:
+                pipe.smembers(f"{self._prefix(account)}calls_of:{account}")
+            answers: Any = await pipe.execute()
+        return {account: sorted(member.decode() for member in members) for account, members in zip(accounts, answers, strict=True)}
 
     async def due(self, now: float, limit: int) -> list[str]:
         """Pairs with a call whose deadline was before ``now``."""

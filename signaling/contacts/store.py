@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from signaling.storage.gather import Gather
 from signaling.storage.scrub import scrub_memory
 
 
@@ -81,6 +82,7 @@ class ContactStore:
         self._redis = redis
         self._change = redis.register_script(_CHANGE)
         self._delete = redis.register_script(_DELETE)
+        self._uploaded: Gather[str, bool] = Gather(self._have_uploaded)
 
     async def change(self, account: str, add: Mapping[str, str], remove: Iterable[str], *, reset: bool, limit: int) -> int | None:
         """Apply changes, removals first. Returns the number of entries afterwards; None (and no change) when it would pass ``limit``."""
@@ -119,7 +121,11 @@ class ContactStore:
 
     async def uploaded(self, account: str) -> bool:
         """Whether this live store has seen the user's book; False after the store was lost."""
-        return bool(await self._redis.exists(f"uploaded:{account}"))
+        return bool(await self._uploaded.get(account))
+
+    async def _have_uploaded(self, accounts: list[str]) -> dict[str, bool]:
+        answers: Any = await self._redis.mget([f"uploaded:{account}" for account in accounts])
+        return {account: answer is not None for account, answer in zip(accounts, answers, strict=True)}
 
     async def holds(self, account: str, token: str) -> bool:
         """Whether a user's book holds a token."""

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.accounts.sessions import Sessions
+from signaling.gateway.admission import Admission
 from signaling.gateway.connection import Connection, error_message
 from signaling.gateway.counts import SocketCounts
 from signaling.gateway.heartbeat import Heartbeat
@@ -160,6 +161,9 @@ class SocketGateway:
         self._departures = itertools.count()
         self._releasing: asyncio.Task[None] | None = None
         self._door = asyncio.Semaphore(_AT_ONCE)
+        self._admission = Admission()
+        self.capacity = 1_000_000
+        """Sockets that may be open; more are refused before they cost anything."""
         self._writing: list[Connection] = []
         self._empty = asyncio.Event()
         self._empty.set()
@@ -264,8 +268,8 @@ class SocketGateway:
             if wait:
                 raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
             self._rest.check_origin(request)
-            if self._draining:
-                raise Refused(ErrorCode.UNAVAILABLE, retry_after=1.0)
+            if self._draining or len(self._heartbeat) >= self.capacity:
+                raise Refused(ErrorCode.UNAVAILABLE, retry_after=1.0 if self._draining else 5.0)
             offered = {p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")}
             if request.headers.get("Upgrade", "").lower() != "websocket" or SUBPROTOCOL not in offered:
                 raise Refused(ErrorCode.MALFORMED, f"a WebSocket with the subprotocol {SUBPROTOCOL} is expected here")
@@ -299,7 +303,12 @@ class SocketGateway:
                 connection.timer = None
             connection.since = self._routes.time()
             connection.hold()
-            self._spawn(self._hello(connection, bytes(message)))
+            wait = self._admission.arrive(self._clock())
+            if wait:
+                self._refuse(connection, Refused(ErrorCode.UNAVAILABLE, "too many clients come at once", retry_after=wait), None)
+                connection.close(WSCloseCode.TRY_AGAIN_LATER)
+            else:
+                self._spawn(self._hello(connection, bytes(message)))
         else:
             self._request(connection, session, message)
 
@@ -365,9 +374,12 @@ class SocketGateway:
         connection.send(error_message(refused, re))
 
     async def _hello(self, connection: Connection, frame: bytes) -> None:
-        async with self._door:
-            if not connection.closing:
-                await self._let_in(connection, frame)
+        try:
+            async with self._door:
+                if not connection.closing:
+                    await self._let_in(connection, frame)
+        finally:
+            self._admission.leave(self._clock())
 
     async def _let_in(self, connection: Connection, frame: bytes) -> None:
         """Authenticate, put the device on the map, send ``sync``; then do what came meanwhile."""
