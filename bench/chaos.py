@@ -359,7 +359,10 @@ async def run(folder: Path, *, calls: int, faults: list[str], expire: bool = Tru
     say(f"seeding {2 * calls} accounts")
     people = await seed(folder / "data", 2 * calls)
     rng = random.Random(20261124)
-    async with fleet(folder, 3) as ships, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+    async with (
+        fleet(folder, 3, movable_clocks="jump-clock" in faults) as ships,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
+    ):
         redis = Redis.from_url(ships.book.url)
         store = ContactStore(redis)
         for one, other in zip(people[::2], people[1::2], strict=True):

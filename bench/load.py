@@ -61,7 +61,7 @@ class Device(asyncio.Protocol):
         """The socket is gone."""
         self.ended.set()
         if not self.ready.done():
-            self.ready.set_exception(ConnectionError("the hub closed the socket before `sync`"))
+            self._fail("the hub closed the socket before `sync`")
 
     def data_received(self, data: bytes) -> None:
         """Take what came apart into frames. The hub does not fragment."""
@@ -73,7 +73,7 @@ class Device(asyncio.Protocol):
                 return
             if not buffer.startswith(b"HTTP/1.1 101"):
                 if not self.ready.done():
-                    self.ready.set_exception(ConnectionError(bytes(buffer[:200]).decode(errors="replace")))
+                    self._fail(bytes(buffer[:200]).decode(errors="replace"))
                 return
             del buffer[: end + 4]
             self._open = True
@@ -101,6 +101,10 @@ class Device(asyncio.Protocol):
             elif kind == _PING:
                 self._frame(_PONG, payload)
         del buffer[:at]
+
+    def _fail(self, why: str) -> None:
+        self.ready.set_exception(ConnectionError(why))
+        self.ready.exception()  # whoever has given up need not hear
 
     def send(self, text: bytes) -> None:
         """Send one text frame."""

