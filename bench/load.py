@@ -28,43 +28,49 @@ class Head(msgspec.Struct):
 _decode = msgspec.json.Decoder(Head).decode
 
 
-class Device(asyncio.Protocol):
-    """One device's socket.
+class Socket(asyncio.Protocol):
+    """A client's WebSocket.
 
     Args:
-        token: session token.
-        heard: gets every message.
+        path: what is asked for; ``subprotocol`` is offered if there is one.
     """
 
-    def __init__(self, host: str, port: int, token: str, heard: "Callable[[Device, Head], None]") -> None:
+    path = "/v1/ws"
+    subprotocol = "kloudtalk.v1"
+
+    def __init__(self, host: str, port: int) -> None:
         self._host = f"{host}:{port}"
-        self._token = token
-        self._heard = heard
         self._buffer = bytearray()
         self._open = False
-        self._numbers = itertools.count(1)
         self.transport: asyncio.Transport | None = None
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.Event()
+
+    def opened(self) -> None:
+        """The handshake is done."""
+
+    def text(self, payload: bytes) -> None:
+        """A text message came."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for the upgrade (RFC 6455, section 4.1)."""
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         key = base64.b64encode(secrets.token_bytes(16)).decode()
+        offered = f"Sec-WebSocket-Protocol: {self.subprotocol}\r\n" if self.subprotocol else ""
         transport.write(
-            f"GET /v1/ws HTTP/1.1\r\nHost: {self._host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: kloudtalk.v1\r\n\r\n".encode()
+            f"GET {self.path} HTTP/1.1\r\nHost: {self._host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
+            f"Sec-WebSocket-Version: 13\r\n{offered}\r\n".encode()
         )
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone."""
         self.ended.set()
         if not self.ready.done():
-            self._fail("the hub closed the socket before `sync`")
+            self._fail("the server closed the socket too early")
 
     def data_received(self, data: bytes) -> None:
-        """Take what came apart into frames. The hub does not fragment."""
+        """Take what came apart into frames. The servers do not fragment."""
         buffer = self._buffer
         buffer += data
         if not self._open:
@@ -77,7 +83,7 @@ class Device(asyncio.Protocol):
                 return
             del buffer[: end + 4]
             self._open = True
-            self.send(b'{"type":"hello","id":0,"token":"%s"}' % self._token.encode())
+            self.opened()
         at = 0
         while len(buffer) - at >= 2:
             length, start = buffer[at + 1] & 127, at + 2
@@ -94,10 +100,7 @@ class Device(asyncio.Protocol):
             kind, payload = buffer[at], bytes(buffer[start : start + length])
             at = start + length
             if kind == _DATA:
-                message = _decode(payload)
-                if message.type == "sync" and not self.ready.done():
-                    self.ready.set_result(None)
-                self._heard(self, message)
+                self.text(payload)
             elif kind == _PING:
                 self._frame(_PONG, payload)
         del buffer[:at]
@@ -110,10 +113,6 @@ class Device(asyncio.Protocol):
         """Send one text frame."""
         self._frame(_DATA, text)
 
-    def request(self, kind: bytes, call: bytes, more: bytes = b"") -> None:
-        """Send one request about a call; ``more`` are further members of the JSON object, each after a comma."""
-        self.send(b'{"type":"call.%s","id":%d,"call":"%s"%s}' % (kind, next(self._numbers), call, more))
-
     def _frame(self, kind: int, payload: bytes) -> None:
         length = len(payload)
         if length < 126:
@@ -124,6 +123,36 @@ class Device(asyncio.Protocol):
             head = struct.pack("!BBQI", kind, 0xFF, length, 0)
         if self.transport is not None:
             self.transport.write(head + payload)
+
+
+class Device(Socket):
+    """One device's socket at a hub.
+
+    Args:
+        token: session token.
+        heard: gets every message.
+    """
+
+    def __init__(self, host: str, port: int, token: str, heard: "Callable[[Device, Head], None]") -> None:
+        super().__init__(host, port)
+        self._token = token
+        self._heard = heard
+        self._numbers = itertools.count(1)
+
+    def opened(self) -> None:
+        """Say who this is."""
+        self.send(b'{"type":"hello","id":0,"token":"%s"}' % self._token.encode())
+
+    def text(self, payload: bytes) -> None:
+        """Hand a message on."""
+        message = _decode(payload)
+        if message.type == "sync" and not self.ready.done():
+            self.ready.set_result(None)
+        self._heard(self, message)
+
+    def request(self, kind: bytes, call: bytes, more: bytes = b"") -> None:
+        """Send one request about a call; ``more`` are further members of the JSON object, each after a comma."""
+        self.send(b'{"type":"call.%s","id":%d,"call":"%s"%s}' % (kind, next(self._numbers), call, more))
 
 
 def address_of(source: int) -> str:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.asyncio import Redis
 from sqlalchemy import insert
 
-from bench.processes import family, running
+from bench.processes import family, free_port, running, wait_for_port
 from signaling.client.keys import DeviceKeys, certify_first
 from signaling.contacts.store import ContactStore
 from signaling.settings import Settings
@@ -138,3 +138,21 @@ async def serving(folder: Path, *, cores: set[int] | None = None, env: Mapping[s
                 os.sched_setaffinity(int(thread.name), cores)
         valkeys = [pid for pid, text in commands.items() if "valkey" in text.partition(" ")[0]]
         yield Service(url, "127.0.0.1", int(url.rsplit(":", 1)[1]), hub, valkeys, process.pid)
+
+
+@contextlib.asynccontextmanager
+async def another_hub(folder: Path, *, cores: set[int] | None = None) -> AsyncIterator[tuple[int, int]]:
+    """One more hub on the stores of the service that runs on ``folder``; its port and pid."""
+    port = free_port()
+    environment = {
+        "KLOUDTALK_DATA_DIR": str(folder),
+        "KLOUDTALK_REDIS_URL": f"unix://{(folder / 'valkey' / 's').absolute()}",
+        "KLOUDTALK_ADDRESS_BOOK_REDIS_URL": f"unix://{(folder / 'address-book' / 's').absolute()}",
+        "KLOUDTALK_KEYHOLDER_URL": f"unix:{(folder / 'keyholder.sock').absolute()}",
+        "KLOUDTALK_KEYHOLDER_SECRET": (folder / "keyholder.secret").read_text().strip(),
+        **_LIMITS,
+    }
+    log = folder.parent / "another.log"
+    with running([sys.executable, "-m", "signaling", "hub", "--port", str(port)], log, env=environment, cores=cores) as process:
+        await asyncio.to_thread(wait_for_port, port, process, log)
+        yield port, process.pid

@@ -1,4 +1,5 @@
-"""What a call set-up costs the hub, beside Kamailio in the same run: ``python -m bench.signaling``.
+"""What a call set-up costs the hub, beside Kamailio in the same run: ``python -m bench.signaling``; with ``--peer nextcloud``, beside Debian's
+nextcloud-spreed-signaling, which relays the same frames.
 
 Everything is on: sessions, rate limits, policy (blocks, who may call, both address books), call state committed to Valkey before anyone
 is told, history written to SQLite. A call is invite, ringing, accept, connected on both sides and hang-up, with an answer to each of these
@@ -23,8 +24,9 @@ from typing import Any, Final
 
 from bench.kamailio import measure as measure_kamailio
 from bench.load import Device, Head, connect
+from bench.nextcloud import measure as measure_nextcloud
 from bench.processes import cpu_seconds, end_on_signals, report, say
-from bench.service import Account, Service, acquaint, seed, serving
+from bench.service import Account, Service, acquaint, another_hub, seed, serving
 from signaling.wire import base64url
 
 OFFER: Final = base64url.encode(secrets.token_bytes(1_400)).encode()
@@ -33,6 +35,10 @@ CANDIDATES: Final = base64url.encode(secrets.token_bytes(624)).encode()
 """A sealed batch of candidates: 0.8 kB on the wire."""
 GOAL_MS: Final = 0.16
 """The goal of the design, section 7."""
+ACROSS: Final = 1.5
+"""What a call across hubs may cost at most, in calls on one hub: all hubs together."""
+BATCHES: Final = 2
+"""Batches of candidates from each side, where there are any."""
 FEW: Final = 20
 """Pairs that call at the same time when the hub has little to do and few requests share a transaction."""
 
@@ -114,6 +120,8 @@ class Bench:
     """Connected pairs and the service that they call on."""
 
     service: Service
+    hubs: list[int]
+    """Pids."""
     pairs: list[Pair]
     done: "asyncio.Queue[Pair]"
     errors: list[str]
@@ -129,7 +137,7 @@ class Bench:
         service = self.service
         for pair in self.pairs:
             pair.latencies.clear()
-        before, stores, begin = cpu_seconds([service.hub]), cpu_seconds(service.valkeys), time.perf_counter()
+        before, stores, begin = cpu_seconds(self.hubs), cpu_seconds(service.valkeys), time.perf_counter()
         until = begin + seconds
         if at_once is None:
             left = len(self.pairs)
@@ -156,7 +164,7 @@ class Bench:
                     continue
             left -= 1
         elapsed = time.perf_counter() - begin
-        used, stored = cpu_seconds([service.hub]) - before, cpu_seconds(service.valkeys) - stores
+        used, stored = cpu_seconds(self.hubs) - before, cpu_seconds(service.valkeys) - stores
         latencies = sorted(latency for pair in self.pairs for latency in pair.latencies)
         total = len(latencies)
         result = {
@@ -199,7 +207,7 @@ async def measure_hub(
         async with serving(data, cores={min(cores)}, env=env) as service:
             await acquaint(data, couples)
             done, errors = asyncio.Queue[Pair](), list[str]()
-            bench = Bench(service, [Pair(one, other, done, errors) for one, other in couples], done, errors)
+            bench = Bench(service, [service.hub], [Pair(one, other, done, errors) for one, other in couples], done, errors)
             for i, pair in enumerate(bench.pairs):
                 for j, account in enumerate(pair.accounts):
                     pair.devices.append(await connect(service.host, service.port, account.token, pair.heard, 2 * i + j))
@@ -220,9 +228,15 @@ async def measure_hub(
             result = await bench.run("steady", **some(1))
             if profile is None:
                 result["first_calls"] = first
-                result["with_candidates"] = await bench.run("with two batches of candidates a side", **some(0.5), batches=2)
+                result["with_candidates"] = await bench.run("with two batches of candidates a side", **some(0.5), batches=BATCHES)
+                candidates = result["with_candidates"]["cpu_ms"] - result["cpu_ms"]
+                result["cpu_us_per_batch_of_candidates"] = round(1000 * candidates / (2 * BATCHES), 1)
                 few = min(FEW, pairs)
                 result["few_at_once"] = await bench.run(f"{few} at once", **some(0.25), at_once=few)
+                async with another_hub(data, cores={min(cores)}) as (port, pid):
+                    bench.hubs.append(pid)
+                    result["two_hubs"] = await two_hubs(bench, port, some(0.5))
+                    bench.hubs.remove(pid)
             for pair in bench.pairs:
                 for device in pair.devices:
                     if device.transport is not None:
@@ -230,6 +244,19 @@ async def measure_hub(
     finally:
         os.sched_setaffinity(0, cores)
     return result
+
+
+async def two_hubs(bench: Bench, port: int, some: dict[str, Any]) -> dict[str, Any]:
+    """The same calls with a second hub beside: first with both devices of each pair on the first, then with one on each."""
+    await bench.run("two hubs, both devices on one: warming up", each=2)
+    same = await bench.run("two hubs, both devices on one", **some)
+    for i, pair in enumerate(bench.pairs):
+        before = pair.devices[1]
+        pair.devices[1] = await connect(bench.service.host, port, pair.accounts[1].token, pair.heard, 2 * i + 1)
+        await before.ended.wait()  # the first hub has let go of it
+    await bench.run("two hubs, one device on each: warming up", each=2)
+    across = await bench.run("two hubs, one device on each", **some)
+    return {"same_hub": same, "across": across, "ratio": round(across["cpu_ms"] / same["cpu_ms"], 2), "goal": ACROSS}
 
 
 def show_profile(profile: Path) -> None:
@@ -249,7 +276,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, metavar="S", help="measure the hub for so long instead of by number of calls")
     parser.add_argument("--pairs", type=int, default=400, help="pairs that call at the same time (default: %(default)s)")
     parser.add_argument("--rate", type=int, default=1_000, help="calls a second offered to Kamailio (default: %(default)s)")
-    parser.add_argument("--no-peer", action="store_true", help="leave Kamailio out")
+    parser.add_argument("--peer", choices=("kamailio", "nextcloud"), default="kamailio", help="beside what (default: %(default)s)")
+    parser.add_argument("--no-peer", action="store_true", help="leave the peer out")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="only sample where the hub's CPU time goes; JSON in FILE")
     parser.add_argument("--first", action="store_true", help="with --profile: of first calls, instead of the steady state")
     options = parser.parse_args()
@@ -259,7 +287,14 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="kloudtalk-bench-"))
     peer = digest = None
     try:
-        if not options.no_peer and options.profile is None:
+        if options.peer == "nextcloud" and not options.no_peer and options.profile is None:
+            few = min(options.pairs, 100)
+            peer = asyncio.run(
+                measure_nextcloud(
+                    folder / "peer", calls=options.calls, pairs=few, offer=OFFER, candidates=CANDIDATES, batches=BATCHES
+                )
+            )
+        elif not options.no_peer and options.profile is None:
             offered = options.calls if options.seconds is None else round(options.rate * options.seconds)
             peer = measure_kamailio(folder / "peer", calls=offered, rate=options.rate)
             say(f"kamailio: {peer['cpu_ms']} ms of CPU per set-up")
@@ -296,8 +331,8 @@ def main() -> int:
             "setups_per_core_s": ours["setups_per_core_s"],
             "profiled": options.profile is not None,
             "hub": ours,
-            "kamailio": peer,
-            "kamailio_digest": digest,
+            options.peer: peer,
+            **({} if digest is None else {"kamailio_digest": digest}),
         }
     )
     return 0
