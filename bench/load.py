@@ -103,6 +103,9 @@ class Socket(asyncio.Protocol):
                 self.text(payload)
             elif kind == _PING:
                 self._frame(_PONG, payload)
+            elif kind == _CLOSE and self.transport is not None:
+                self._frame(_CLOSE, payload[:2])
+                self.transport.close()
         del buffer[:at]
 
     def _fail(self, why: str) -> None:

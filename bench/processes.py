@@ -57,6 +57,14 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def parent(pid: int) -> int:
+    """The process that started this one; 0 when it has ended."""
+    try:
+        return int(_stat(pid)[1])
+    except OSError:
+        return 0
+
+
 def cpu_seconds(pids: Sequence[int]) -> float:
     """User and system time of these processes so far, in seconds. Raises ``OSError`` when one has ended."""
     ticks = 0

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.asyncio import Redis
 from sqlalchemy import insert
 
-from bench.processes import family, free_port, running, wait_for_port
+from bench.processes import family, free_port, parent, running, wait_for_port
 from signaling.client.keys import DeviceKeys, certify_first
 from signaling.contacts.store import ContactStore
 from signaling.settings import Settings
@@ -54,7 +54,11 @@ class Service:
 
 
 def _commands(pid: int) -> dict[int, str]:
-    return {child: Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ") for child in family(pid)}
+    found: dict[int, str] = {}
+    for child in family(pid):
+        with contextlib.suppress(OSError):
+            found[child] = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ")
+    return found
 
 
 async def seed(folder: Path, count: int) -> list[Account]:
@@ -136,7 +140,8 @@ async def serving(folder: Path, *, cores: set[int] | None = None, env: Mapping[s
         if cores:
             for thread in Path(f"/proc/{hub}/task").iterdir():  # SQLite's threads are the hub's, too
                 os.sched_setaffinity(int(thread.name), cores)
-        valkeys = [pid for pid, text in commands.items() if "valkey" in text.partition(" ")[0]]
+        # not those that a Valkey forks to write its file
+        valkeys = [pid for pid, text in commands.items() if "valkey" in text.partition(" ")[0] and parent(pid) == process.pid]
         yield Service(url, "127.0.0.1", int(url.rsplit(":", 1)[1]), hub, valkeys, process.pid)
 
 

@@ -7,11 +7,12 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from redis.exceptions import RedisError
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisError, ResponseError
 
 from signaling.cluster.messages import BusMessage, Missed, decode_bus, encode_bus
 from signaling.cluster.nodes import Nodes
-from signaling.storage.redis import AnyRedis
+from signaling.storage.redis import AnyRedis, run_script
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,17 @@ _MANY: Final = 1_000
 """Messages taken at a time."""
 _BLOCK: Final = 2.0
 """Seconds of one blocking wait; below the client's time-out."""
+
+
+# KEYS: an inbox. ARGV: seconds that it is kept, how many messages it may hold, what is put in their place when there are more, then messages.
+_PUSH: Final = """
+for i = 4, #ARGV do redis.call('RPUSH', KEYS[1], ARGV[i]) end
+if redis.call('LLEN', KEYS[1]) > tonumber(ARGV[2]) then
+  redis.call('UNLINK', KEYS[1])
+  redis.call('RPUSH', KEYS[1], ARGV[3])
+end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+"""
 
 
 def inbox(node: str) -> str:
@@ -40,6 +52,8 @@ class Bus:
         self._waiting: dict[str, list[bytes]] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
+        # BLMPOP came with Redis 7; in a cluster, the client would have to ask each time where its key stands
+        self._one = isinstance(redis, RedisCluster)
 
     def start(self) -> None:
         """Begin to read the inbox."""
@@ -83,28 +97,32 @@ class Bus:
             self._flushing = None
 
     async def _push(self, node: str, messages: Iterable[bytes]) -> None:
-        key = inbox(node)
-        length: Any = await self._redis.rpush(key, *messages)
-        if length > _LIMIT:
-            await self._redis.unlink(key)
-            await self._redis.rpush(key, encode_bus(Missed()))
-        await self._redis.expire(key, LIFETIME)
+        await run_script(self._redis, _PUSH, [inbox(node)], [LIFETIME, _LIMIT, encode_bus(Missed()), *messages])
 
     async def _read(self) -> None:
         key = inbox(self._nodes.node)
         while True:
             try:
-                found: Any = await self._redis.blpop([key], timeout=_BLOCK)
+                found: Any = await self._redis.blpop([key], timeout=_BLOCK) if self._one else await self._many(key)
                 if found is None:
                     continue
-                self._take(found[1])
-                while more := await self._more(key):
+                for data in [found[1]] if self._one else found[1]:
+                    self._take(data)
+                while self._one and (more := await self._more(key)):
                     for data in more:
                         self._take(data)
+            except ResponseError as error:
+                if self._one or "unknown command" not in str(error).lower():
+                    raise
+                self._one = True
             except (RedisError, OSError, TimeoutError) as error:
                 self._nodes.missed()
                 log.error("bus: Redis does not answer (%s)", type(error).__name__)
                 await asyncio.sleep(0.5)
+
+    async def _many(self, key: str) -> Any:
+        """Wait for messages, and take all there are, in one command."""
+        return await self._redis.execute_command("BLMPOP", _BLOCK, 1, key, "LEFT", "COUNT", _MANY)
 
     async def _more(self, key: str) -> list[bytes]:
         some: Any = await self._redis.lpop(key, _MANY)

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from redis.exceptions import RedisError
 
 from signaling.cluster.nodes import LEASE, NODES, Nodes
+from signaling.storage.gather import Gather
 from signaling.storage.redis import AnyRedis, run_script
 
 PREFIX: Final = "{hub}:routes:"
@@ -80,6 +81,7 @@ class Routes:
         self._redis = redis
         self._nodes = nodes
         self._queue: list[_Operation] = []
+        self._found: Gather[str, str] = Gather(self._locate)
         self._task: asyncio.Task[None] | None = None
 
     async def claim(self, device: str, account: str, since: float) -> str:
@@ -99,8 +101,12 @@ class Routes:
     async def locate(self, devices: Iterable[str]) -> dict[str, str]:
         """Hubs of those of these devices that are connected. Raises ``RedisError`` or ``OSError``."""
         wanted = list(devices)
-        if not wanted:
-            return {}
+        if len(wanted) == 1:
+            node = await self._found.get(wanted[0])  # an invite as a rule: many of them are looked up in one command
+            return {} if node is None else {wanted[0]: node}
+        return await self._locate(wanted) if wanted else {}
+
+    async def _locate(self, wanted: list[str]) -> dict[str, str]:
         nodes: Any = await run_script(self._redis, _LOCATE, [NODES], [PREFIX, *wanted])
         return {device: node.decode() for device, node in zip(wanted, nodes, strict=True) if node}
 
