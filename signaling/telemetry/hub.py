@@ -125,19 +125,17 @@ class HubMetrics:
         )
         reached = {(str(stage),): number for stage, number in counts.stages.items()}
         yield counters("kloudtalk_calls_reached", "Calls that reached a stage, counted by one hub each.", ("stage",), reached)
-        ended = {(str(reason), str(stage)): number for (reason, stage), number in counts.ended.items()}
-        yield counters("kloudtalk_calls_ended", "Calls that ended, by why and in which stage.", ("reason", "stage"), ended)
+        yield counters("kloudtalk_calls_ended", "Calls that ended, by why and in which stage.", ("reason", "stage"), counts.ended)
         yield histogram("kloudtalk_call_ring_delay_seconds", "Time from an invite until a device of the callee rings.", counts.ring)
         yield histogram(
             "kloudtalk_call_audio_delay_seconds", "Time from an accept until both devices say that media flows.", counts.audio
         )
         yield histogram("kloudtalk_call_duration_seconds", "Time that calls were connected.", counts.talk)
-        rungs = {(str(what), str(rung)): number for (what, rung), number in counts.rungs.items()}
         yield counters(
             "kloudtalk_media_ways",
             "Devices at which media flow, by the way: for the first time, or moved.",
             ("when", "rung"),
-            rungs,
+            counts.rungs,
         )
         legs = {(outcome,): number for outcome, number in self.legs.items()}
         yield counters("kloudtalk_relay_legs_asked", "Legs of relays that devices asked for, by outcome.", ("outcome",), legs)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from signaling.calls.counts import CallCounts, Step
-from signaling.wire.messages import Reason, Stage
+from signaling.calls.machine import Call
+from signaling.wire.messages import Reason
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +29,20 @@ class Steps:
 
     def take(self, steps: Sequence[Step]) -> None:
         """Steps of one unit."""
+        if not steps:
+            return
         now = self._clock()
         verbose = log.isEnabledFor(logging.DEBUG)
         for step in steps:
             self.counts.take(step, now)
             if self._trace is not None:
                 self._trace(step, now)
-            before, after = step
-            bad = after.stage is Stage.ENDED and after.reason in _BAD
-            if (verbose and (before is None or before.stage is not after.stage)) or bad:
-                extra = {"call": after.id, "stage": str(after.stage)} | (
-                    {} if after.reason is None else {"reason": str(after.reason)}
-                )
-                log.log(logging.INFO if bad else logging.DEBUG, "call", extra=extra)
+            if verbose or step[1].reason in _BAD:
+                _say(*step)
+
+
+def _say(before: Call | None, after: Call) -> None:
+    if before is not None and before.stage is after.stage:
+        return
+    extra = {"call": after.id, "stage": str(after.stage)} | ({} if after.reason is None else {"reason": str(after.reason)})
+    log.log(logging.INFO if after.reason in _BAD else logging.DEBUG, "call", extra=extra)
