@@ -8,6 +8,7 @@ runs on a cluster too; machines whose clocks differ by more than ``LEASE`` do no
 channel ``relay.requests:ID``    to a relay: ``Request``
 channel ``relay.answers:ID``     to a hub: ``Answer``
 channel ``relay.events``         to all hubs: ``Ending``
+``relay_quality:PAIR``           list of samples of how a call arrives (``media/report.py``)
 ===============================  ========================================================================
 """
 
@@ -26,6 +27,7 @@ from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisError
 
 from media.relay import WAIT, Direction, Relay, RelayFullError
+from media.report import EVERY, RelayLoad, Reporter, Sample, decode_samples, quality_key, store_samples
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,9 @@ ANSWER: Final = 1.0
 
 _SETTLE: Final = 6.0
 """Seconds after a loss of Redis within which relays may still be on their way back to it."""
+
+_LOOKS: Final = 8
+"""Looks at how late the event loop is between two renewals."""
 
 _KEPT: Final = 60
 """Seconds after the last renewal of any lease until Redis forgets them all."""
@@ -59,6 +64,7 @@ class RelayState(Struct, frozen=True):
     capacity: int
     until: float
     """When the lease ends, in seconds since 1970."""
+    load: RelayLoad | None = None
 
 
 class LegRequest(Struct, frozen=True, tag_field="type", tag="leg"):
@@ -88,7 +94,11 @@ class QualityRequest(Struct, frozen=True, tag_field="type", tag="quality"):
     pair: str
 
 
-Request = LegRequest | ReleaseRequest | QualityRequest
+class DrainRequest(Struct, frozen=True, tag_field="type", tag="drain"):
+    """Have your calls move to other relays, and end. No answer."""
+
+
+Request = LegRequest | ReleaseRequest | QualityRequest | DrainRequest
 
 
 class LegAnswer(Struct, frozen=True, tag_field="type", tag="leg"):
@@ -202,9 +212,11 @@ class RelayControl:
     Args:
         redis: its own client; closed by ``close``.
         relay: a started relay.
+        drain: called when an operator wants the relay to end.
+        every: seconds between two samples of how calls arrive.
     """
 
-    def __init__(self, redis: AnyRedis, relay: Relay) -> None:
+    def __init__(self, redis: AnyRedis, relay: Relay, *, drain: Callable[[], object] = lambda: None, every: float = EVERY) -> None:
         self.id = secrets.token_urlsafe(9)
         self._redis = redis
         self._relay = relay
@@ -212,6 +224,10 @@ class RelayControl:
         self._tasks: set[asyncio.Task[None]] = set()
         self._lease: asyncio.Task[None] | None = None
         self.observer: Observer | None = None
+        self._drain = drain
+        self._every = every
+        self._reporter = Reporter(relay)
+        self._sampler: asyncio.Task[None] | None = None
 
     @property
     def listening(self) -> bool:
@@ -222,17 +238,28 @@ class RelayControl:
         """Offer the relay to hubs. When Redis does not answer, go on trying."""
         self._subscriber.start()
         self._lease = asyncio.get_running_loop().create_task(self._renew())
+        self._sampler = asyncio.get_running_loop().create_task(self._sample())
+
+    async def _sample(self) -> None:
+        while True:
+            await asyncio.sleep(self._every)
+            with contextlib.suppress(RedisError, OSError):  # a gap in a chart
+                await store_samples(self._redis, self._reporter.samples())
 
     async def _renew(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             await self._subscriber.ready.wait()
             with contextlib.suppress(RedisError, OSError):  # the subscriber says so
                 await self._announce()
-            await asyncio.sleep(RENEWAL)
+            for _ in range(_LOOKS):
+                due = loop.time() + RENEWAL / _LOOKS
+                await asyncio.sleep(RENEWAL / _LOOKS)
+                self._reporter.lag = max(self._reporter.lag, loop.time() - due)
 
     async def _announce(self) -> None:
         now = time.time()
-        state = RelayState(self.id, len(self._relay), self._relay.capacity, now + LEASE)
+        state = RelayState(self.id, len(self._relay), self._relay.capacity, now + LEASE, self._reporter.load())
         await _typed(self._redis.hset(_RELAYS, self.id, _encode(state)))
         await self._redis.expire(_RELAYS, _KEPT)
         for other in await _leases(self._redis):
@@ -248,6 +275,9 @@ class RelayControl:
     async def _handle(self, request: Request) -> None:
         if isinstance(request, ReleaseRequest):
             await self._relay.release(request.pair)
+            return
+        if isinstance(request, DrainRequest):
+            self._drain()
             return
         if isinstance(request, QualityRequest):
             await self._answer(request.hub, QualityAnswer(request.re, self._relay.quality(request.pair) or ()))
@@ -283,6 +313,9 @@ class RelayControl:
 
     async def close(self) -> None:
         """Stop listening."""
+        if self._sampler is not None:
+            self._sampler.cancel()
+            await asyncio.wait([self._sampler])
         await self._subscriber.close()
         for task in tuple(self._tasks):
             task.cancel()
@@ -345,6 +378,18 @@ class RelayDirectory:
     async def release(self, relay: str, pair: str) -> None:
         """The call has ended. Raises ``RedisError``."""
         await self._redis.publish(f"relay.requests:{relay}", _encode(ReleaseRequest(pair)))
+
+    async def drain(self, relay: str) -> bool:
+        """Have a relay end, its calls moved before. False when it does not listen any more. Raises ``RedisError``."""
+        return bool(await self._redis.publish(f"relay.requests:{relay}", _encode(DrainRequest())))
+
+    async def samples(self, pair: str) -> list[Sample]:
+        """How a call arrived at its relay, oldest first. Raises ``RedisError``."""
+        return decode_samples(await _typed(self._redis.lrange(quality_key(pair), 0, -1)))
+
+    async def forget(self, pair: str) -> None:
+        """Forget how it arrived (P23). Raises ``RedisError``."""
+        await self._redis.unlink(quality_key(pair))
 
     async def _ask(self, relay: str, re: str, request: Request) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

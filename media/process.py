@@ -112,7 +112,7 @@ async def run_relay(
         log.warning(
             "relay: the data plane in C was not built (it needs a C compiler at installation); the one in Python costs more"
         )
-    control = RelayControl(redis, relay)
+    control = RelayControl(redis, relay, drain=stop.set)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(relay.close)
         stack.push_async_callback(control.close)

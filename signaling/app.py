@@ -23,6 +23,7 @@ import signaling.accounts.api
 import signaling.calls.api
 import signaling.calls.relays
 import signaling.contacts.api
+import signaling.operations.api
 import signaling.operators.accounts_api
 import signaling.operators.api
 import signaling.plans.api
@@ -61,11 +62,14 @@ from signaling.contacts.store import ContactStore, check_not_persistent
 from signaling.descriptors import raise_limit
 from signaling.events import Events
 from signaling.gateway.admin import AdminGateway
-from signaling.gateway.pages import Pages
+from signaling.gateway.admin_stream import PATH as STREAM
+from signaling.gateway.admin_stream import AdminStream
+from signaling.gateway.pages import OPERATOR_HEADERS, Pages, to_operator_page
 from signaling.gateway.request import Handlers, RestRequest, Session
 from signaling.gateway.rest import AddressLimiter, RestGateway
 from signaling.gateway.socket import PATH, SocketGateway
 from signaling.limits.service import Limits
+from signaling.operations.wiring import Operations
 from signaling.operators.configured import OperatorParts
 from signaling.operators.pseudonyms import Pseudonyms
 from signaling.plans.payments import PaymentProvider, StandardWebhooks
@@ -94,7 +98,6 @@ from signaling.privacy.owed import Owed, OwedErasures, What
 from signaling.privacy.requests import RequestService
 from signaling.privacy.restriction import Restriction
 from signaling.privacy.retention import Retention, rules
-from signaling.privacy.returned import Returned
 from signaling.privacy.rights import Rights
 from signaling.push.configured import make_senders
 from signaling.push.sender import Sender
@@ -188,6 +191,7 @@ class Hub:
             tell_account=events.tell_account,
             unreached=lambda devices, ttl: self.push.wake(devices, ttl),
             pseudonym=lru_cache(_PSEUDONYMS)(pseudonyms.of) if settings.call_trace_hours else None,
+            finished=lambda call: self.operations.finished(call),
             stepped=self.steps.take,
         )
         vapid = Vapid(settings.keyholder_secret.encode(), settings.push_contact)
@@ -235,7 +239,6 @@ class Hub:
         )
         link_store = LinkStore(redis)
         restriction = Restriction(database=database, events=events)
-        returned = Returned(redis=redis, database=database, erase=lambda account: self.erasure.erase_account(account))
         self.erasure = Erasure(
             database=database,
             owed=owed,
@@ -248,20 +251,18 @@ class Hub:
                 links=link_store,
                 registrations=registrations,
                 presence=self.presence,
-                traces=self.traces,
-                returned=returned,
+                forget_traces=self._forget_traces,
                 left=lambda account: self.sockets.gone(account),
             ),
             books_answer=contacts.answers,
             restrict=lambda account, restricted: restriction.set(account, restricted=restricted),
-            scrub=self._scrub_after_erasure,
+            scrub=self._scrub,
         )
         self._append_only_file = AppendOnlyFile(redis)
         self.retention = Retention(
             database=database,
             rules=rules(call_history_days=settings.call_history_days),
             sweeps={
-                "deleted accounts": returned.sweep,
                 "address books": contacts.sweep,
                 "presence": self.presence.sweep,
                 "live calls": calls.prune,
@@ -319,6 +320,19 @@ class Hub:
             send=events.send_device,
             qualities=qualities,
             traced=(lambda _call: nullcontext("")) if tracing is None else tracing.leg,
+            kept=settings.call_trace_hours * 3600,
+        )
+        self.operations = Operations(
+            redis=redis,
+            database=database,
+            cluster=self.cluster,
+            calls=calls,
+            relays=self.relays,
+            traces=self.traces,
+            pseudonym=pseudonyms.of,
+            devices=lambda: len(self.sockets),
+            draining=lambda: self.sockets.draining,
+            drain=lambda: self.events.drain(),
         )
         registration = RegistrationService(
             database=database,
@@ -394,6 +408,7 @@ class Hub:
                 **signaling.operators.accounts_api.handlers(self.operators.desk),
                 **signaling.support.admin_api.handlers(self.tickets, self.announcements, pseudonyms),
                 **signaling.privacy.admin_api.handlers(self.requests, self.aggregates),
+                **signaling.operations.api.handlers(self.operations.view, self.operations.actions),
             },
             sessions=self.operators.sessions,
             tokens=self.operators.tokens,
@@ -404,6 +419,7 @@ class Hub:
             admin_url=settings.admin_url,
             proxies=self.rest.proxies,
         )
+        self.stream = AdminStream(self.admin, self.operations.watched)
 
         async def contacts_wanted(account: str) -> bool:
             try:
@@ -448,6 +464,10 @@ class Hub:
             legs=self.relays.counts,
         )
 
+    async def _forget_traces(self, account: str) -> None:
+        for call in await self.traces.forget(account):
+            await self.relays.forget(call)
+
     async def _connected(self, devices: Sequence[str]) -> frozenset[str]:
         """Those of these devices that have a socket, on whatever hub."""
         here = {device for device in devices if self.sockets.online(device)}
@@ -485,6 +505,7 @@ class Hub:
         await self.calls.start()
         await self.presence.start()
         self.relays.start()
+        self.operations.start()
         self.erasure.start()
         self.retention.start()
 
@@ -493,32 +514,32 @@ class Hub:
         await scrub_sql(self.database)
         await self._append_only_file.rewrite()
 
-    async def _scrub_after_erasure(self) -> None:
-        await self._scrub()
-        if not self.cluster.alone:
-            self._append_only_file.rewrite_again()
-
     def application(self) -> web.Application:
         """The aiohttp application."""
         app = web.Application()
-        pages = Pages(self.settings.web_root or default_web_root())
+        pages = Pages(self.settings.web_root or default_root("demo"))
+        operator = Pages(self.settings.operator_root or default_root("operator"), prefix="/operator/", headers=OPERATOR_HEADERS)
         app.router.add_get(PATH, self.sockets.handle)
         app.router.add_post(signaling.plans.api.WEBHOOK_PATH, signaling.plans.api.Webhook(self.plans).handle)
+        app.router.add_get(STREAM, self.stream.handle)
         app.router.add_routes(self.admin.routes())
         app.router.add_routes(self.rest.routes())
         app.router.add_get("/healthz", lives)
         app.router.add_get("/readyz", Ready(self.health).handle)
+        app.router.add_get("/operator", to_operator_page)
+        app.router.add_get("/operator/{path:.*}", operator.handle)
         app.router.add_get("/{path:.*}", pages.handle)
         return app
 
     async def close(self) -> None:
         """End sockets, calls' writers and connections, in that order."""
+        await self.stream.close()
         await self.sockets.close()
         await self.presence.close()
         await self.relays.close()
+        await self.operations.close()
         await self.retention.close()
         await self.erasure.close()
-        await self._append_only_file.close()
         await self.calls.close()
         await self.push.close()
         await self.events.close()
@@ -546,8 +567,7 @@ def erasure_steps(
     links: LinkStore,
     registrations: RegistrationStore,
     presence: PresenceService,
-    traces: Traces,
-    returned: Returned,
+    forget_traces: Callable[[str], Awaitable[None]],
     left: Callable[[str], Awaitable[None]],
 ) -> dict[What, list[Step]]:
     """What each store beside SQL does when an account or an address book is erased (P23)."""
@@ -558,7 +578,7 @@ def erasure_steps(
     async def end_calls(note: Owed) -> None:
         await calls.drain()  # the devices' calls end with the devices; here they have
         await history.write_all()  # lines of an account that is gone are dropped
-        await traces.forget(note.account)
+        await forget_traces(note.account)
 
     async def forget_links(note: Owed) -> None:
         await links.forget(note.account)
@@ -575,15 +595,7 @@ def erasure_steps(
     async def empty_book(note: Owed) -> None:
         await contacts.erase_book(note.account, known=note.known)
 
-    of_account: list[Step] = [
-        returned.remember,
-        leave,
-        end_calls,
-        forget_links,
-        forget_registrations,
-        forget_presence,
-        forget_contacts,
-    ]
+    of_account: list[Step] = [leave, end_calls, forget_links, forget_registrations, forget_presence, forget_contacts]
     return {What.ACCOUNT: of_account, What.ADDRESS_BOOK: [empty_book]}
 
 
@@ -648,9 +660,9 @@ def _call_trace(trace: Trace) -> CallTrace:
     )
 
 
-def default_web_root() -> Path | None:
-    """The built demo beside the package (a checkout), if there is one."""
-    root = Path(__file__).parent.parent / "web" / "demo" / "dist"
+def default_root(page: str) -> Path | None:
+    """A built page beside the package (a checkout), if there is one."""
+    root = Path(__file__).parent.parent / "web" / page / "dist"
     return root if root.is_dir() else None
 
 
@@ -709,6 +721,7 @@ async def run_hub(settings: Settings) -> None:
             stop.set_result(drain)
 
     loop = asyncio.get_running_loop()
+    hub.events.drain = lambda: asked(settings.drain_seconds)
     loop.add_signal_handler(signal.SIGTERM, asked, settings.drain_seconds)
     loop.add_signal_handler(signal.SIGINT, asked, 0.0)
     hub.sockets.capacity = raise_limit()

@@ -24,6 +24,7 @@ from signaling.cluster.messages import (
     Blocked,
     BusMessage,
     DevicesRemoved,
+    Drain,
     Invalidated,
     Missed,
     PairChanged,
@@ -81,6 +82,8 @@ class Events:
         self.presence: PresenceService
         self.cluster: Cluster
         self.push: PushService
+        self.drain: Callable[[], object] = lambda: None
+        """Ends this hub as SIGTERM does; set by who runs it."""
         self._database = database
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -178,6 +181,9 @@ class Events:
                 self._renewed(devices)
             case Missed():
                 self.cluster.nodes.missed()
+            case Drain():
+                log.warning("an operator drains this hub")
+                self.drain()
 
     def replaced(self, device: str, node: str) -> None:
         """A device is here now that was on another hub."""

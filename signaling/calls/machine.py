@@ -29,6 +29,8 @@ class What(StrEnum):
     MOVED = "moved"
     LEFT = "left"
     BACK = "back"
+    HANDED = "handed"
+    """Another device of the account took the call over."""
 
 
 class Mark(Struct, frozen=True, array_like=True, gc=False):
@@ -505,7 +507,7 @@ def _taken_over(call: Call, event: TakenOver, now: float) -> Step:
         away=away,
         deadline=max(deadline, call.deadline or 0.0) if away else deadline,
         siblings=call.siblings | {event.account},
-        trail=_trail(call, What.TAKEN, event.old, now),
+        trail=_trail(call, What.HANDED, event.old, now),
     )
     if event.account == call.caller:
         moved = replace(moved, caller_device=device)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from msgspec import UNSET, Struct
 from redis.exceptions import RedisError
@@ -42,15 +42,31 @@ _LOOK: Final = 0.25
 _ENDED: Final = 5.0
 """Seconds between looks for calls that have ended, so that their pairs are released."""
 
-# Two hubs may place one call at the same time: the first wins, and the other takes what it finds.
+# Two hubs may place one call at the same time: the first wins, and the other takes what it finds. KEYS: where the call is, where it has been;
+# ARGV: what is expected, what it becomes, lifetime; the time, and for how long it is kept where a call has been (0: not).
 _PLACE: Final = """
 local there = redis.call('GET', KEYS[1]) or ''
 if there == ARGV[1] then
   redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+  if ARGV[5] ~= '0' then
+    redis.call('RPUSH', KEYS[2], ARGV[4] .. ' ' .. ARGV[2])
+    redis.call('LTRIM', KEYS[2], -8, -1)
+    redis.call('EXPIRE', KEYS[2], ARGV[5])
+  end
   return ARGV[2]
 end
 return there
 """
+
+
+class Placement(Struct, frozen=True):
+    """A call was put on a relay."""
+
+    at: float
+    """Seconds since 1970."""
+    relay: str
+    pair: str
+    """The call's random name there."""
 
 
 @dataclass(slots=True)
@@ -83,6 +99,7 @@ class RelayService:
         send: hands a message to a device's socket.
         qualities: told how relayed calls went, when they have ended.
         traced: a trace context for the relay, from a call's id, that lasts until the relay has answered; empty when the call is not traced.
+        kept: seconds for which operators can see how an ended call arrived at its relays; 0: not at all.
     """
 
     def __init__(
@@ -95,6 +112,7 @@ class RelayService:
         send: Callable[[str, ServerMessage], bool],
         qualities: Qualities,
         traced: Callable[[str], AbstractContextManager[str]] = lambda _call: nullcontext(""),
+        kept: int = 0,
     ) -> None:
         self._redis = redis
         self._traced = traced
@@ -103,6 +121,7 @@ class RelayService:
         self._send = send
         self._qualities = qualities
         self._limits = limits
+        self._kept = kept + _LIFETIME if kept else 0
         self.directory = RelayDirectory(redis, self._ending)
         """The relays that there are."""
         self._place = redis.register_script(_PLACE)
@@ -222,13 +241,39 @@ class RelayService:
             raise Refused(ErrorCode.NO_RELAY)
         return RelayQuality(sent=_way(sides[side]), received=_way(sides[1 - side]))
 
+    # --- for operators ------------------------------------------------------------------------------------------------------------
+
+    async def where(self, calls: Sequence[str]) -> dict[str, str]:
+        """The relay of each of these calls that is on one. Raises ``RedisError``."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for call in calls:
+                pipe.get(_key(call))
+            found = await pipe.execute()
+        return {call: placed.decode().partition(" ")[0] for call, placed in zip(calls, found, strict=True) if placed}
+
+    async def placements(self, call: str) -> list[Placement]:
+        """The relays that a call has been on, oldest first. Raises ``RedisError``."""
+        found: list[Placement] = []
+        for line in await cast("Awaitable[list[bytes]]", self._redis.lrange(_placements(call), 0, -1)):
+            at, relay, pair = line.decode().split(" ")
+            found.append(Placement(float(at), relay, pair))
+        return found
+
+    async def forget(self, call: str) -> None:
+        """Forget where a call was, and how it arrived (P23). Raises ``RedisError``."""
+        for placement in await self.placements(call):
+            await self.directory.forget(placement.pair)
+        await self._redis.unlink(_placements(call))
+
     async def _placed(self, call: str) -> str:
         """``RELAY PAIR``, or nothing."""
         found = await self._redis.get(_key(call))
         return found.decode("ascii") if isinstance(found, bytes) else ""
 
     async def _replace(self, call: str, old: str, new: str) -> str:
-        there: bytes = await self._place(keys=[_key(call)], args=[old, new, _LIFETIME])
+        there: bytes = await self._place(
+            keys=[_key(call), _placements(call)], args=[old, new, _LIFETIME, f"{time.time():.3f}", self._kept]
+        )
         return there.decode("ascii")
 
     # --- pairs of this hub's devices --------------------------------------------------------------------------------------------
@@ -290,6 +335,10 @@ class RelayService:
 
 def _key(call: str) -> str:
     return f"call_relay:{{{call}}}"
+
+
+def _placements(call: str) -> str:
+    return f"call_placements:{{{call}}}"
 
 
 def _leg(answer: LegAnswer) -> RelayLeg:

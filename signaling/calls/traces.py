@@ -13,9 +13,11 @@ import msgspec
 
 from signaling.calls.trace import Trace, decode_trace
 from signaling.storage.redis import AnyRedis
+from signaling.wire.messages import Reason
 
 _CHUNK: Final = 200
 """Traces read at a time."""
+_ALL: Final = 1_000_000
 
 
 class Traces:
@@ -38,35 +40,34 @@ class Traces:
                 return _decoded(data)
         return None
 
-    async def newest(self, limit: int, *, before: float | None = None) -> list[Trace]:
-        """Traces of calls that ended last (before that time), newest first."""
+    async def newest(
+        self, limit: int, *, before: float | None = None, reason: Reason | None = None, pseudonym: str | None = None
+    ) -> list[Trace]:
+        """Traces of calls that ended last, newest first: before a time, for one reason, of one account, if these are given."""
         found: list[Trace] = []
         for shard in range(self._shards):
-            found += await self._list(f"{{c{shard}}}:traces", shard, limit, before)
-        return _newest(found, limit)
-
-    async def of(self, pseudonym: str, limit: int = 10_000) -> list[Trace]:
-        """An account's traces, newest first."""
-        found: list[Trace] = []
-        for shard in range(self._shards):
-            found += await self._list(f"{{c{shard}}}:traces_of:{pseudonym}", shard, limit, None)
-        return _newest(found, limit)
+            key = f"{{c{shard}}}:traces" if pseudonym is None else f"{{c{shard}}}:traces_of:{pseudonym}"
+            found += await self._list(key, shard, limit, before, reason)
+        return sorted(found, key=lambda trace: trace.ended_at, reverse=True)[:limit]
 
     async def known_to(self, account: str) -> list[Trace]:
         """An account's traces, without those of calls that it must not know of."""
         pseudonym = self._pseudonym(account)
-        return [trace for trace in await self.of(pseudonym) if trace.told or trace.caller == pseudonym]
+        return [trace for trace in await self.newest(_ALL, pseudonym=pseudonym) if trace.told or trace.caller == pseudonym]
 
-    async def forget(self, account: str) -> None:
-        """An account is deleted: every trace that it is in goes."""
+    async def forget(self, account: str) -> list[str]:
+        """An account is deleted: every trace that it is in goes. Answers their calls."""
         pseudonym = self._pseudonym(account)
+        gone: list[str] = []
         for shard in range(self._shards):
             key = f"{{c{shard}}}:traces_of:{pseudonym}"
             calls: Any = await self._redis.lrange(key, 0, -1)
             for call in calls:
                 await self._redis.unlink(f"{{c{shard}}}:trace:{call.decode()}")
                 await self._redis.lrem(f"{{c{shard}}}:traces", 0, call)
+                gone.append(call.decode())
             await self._redis.unlink(key)
+        return gone
 
     async def sweep(self) -> int:
         """Take calls whose trace has expired off the end of the lists; answers how many."""
@@ -92,12 +93,16 @@ class Traces:
         found: Any = await self._redis.mget([f"{{c{shard}}}:trace:{call}" for call in calls])
         return list(found)
 
-    async def _list(self, key: str, shard: int, limit: int, before: float | None) -> list[Trace]:
+    async def _list(self, key: str, shard: int, limit: int, before: float | None, reason: Reason | None) -> list[Trace]:
         found: list[Trace] = []
         start = 0
         while len(found) < limit and (some := await self._range(key, start, start + _CHUNK - 1)):
             traces = [_decoded(data) for data in await self._get(shard, some) if data is not None]
-            found += [trace for trace in traces if trace is not None and (before is None or trace.ended_at < before)]
+            found += [
+                trace
+                for trace in traces
+                if trace is not None and (before is None or trace.ended_at < before) and reason in (None, trace.reason)
+            ]
             start += _CHUNK
         return found
 
@@ -107,7 +112,3 @@ def _decoded(data: bytes) -> Trace | None:
         return decode_trace(data)
     except msgspec.DecodeError:
         return None  # of another version of the hub
-
-
-def _newest(traces: list[Trace], limit: int) -> list[Trace]:
-    return sorted(traces, key=lambda trace: trace.ended_at, reverse=True)[:limit]

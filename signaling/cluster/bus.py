@@ -84,6 +84,10 @@ class Bus:
         for node in self._nodes.others:
             await self._push(node, [data])
 
+    async def deliver(self, node: str, message: BusMessage) -> None:
+        """Tell one hub. Raises ``RedisError`` or ``OSError`` when that cannot be."""
+        await self._push(node, [encode_bus(message)])
+
     async def _flush(self) -> None:
         try:
             while self._waiting:

@@ -85,6 +85,10 @@ class Joined(Struct, frozen=True, array_like=True, tag="j"):
     node: str
 
 
+class Drain(Struct, frozen=True, array_like=True, tag="q"):
+    """An operator wants this hub to hand its clients over to the others, and end."""
+
+
 class Missed(Struct, frozen=True, array_like=True, tag="m"):
     """Notices to this hub were dropped, for there were too many: make up for them."""
 
@@ -102,6 +106,7 @@ BusMessage = (
     | Invalidated
     | Joined
     | Missed
+    | Drain
 )
 """Everything that may be on the bus."""
 

@@ -45,6 +45,10 @@ class Cluster:
         """Whether a hub is alive, as far as is known."""
         return node in self.nodes.others or node == self.nodes.node
 
+    def living(self) -> frozenset[str]:
+        """Ids of all hubs that are alive, this one among them, as far as is known."""
+        return self.nodes.others | {self.node}
+
     def time(self) -> float:
         """Seconds since 1970, the same on every hub."""
         return self.nodes.time()
@@ -91,6 +95,10 @@ class Cluster:
     def broadcast(self, message: BusMessage) -> None:
         """Tell every other hub; a hint."""
         self._bus.broadcast(message)
+
+    async def deliver(self, node: str, message: BusMessage) -> None:
+        """Tell another hub. Raises ``RedisError`` or ``OSError`` when that cannot be."""
+        await self._bus.deliver(node, message)
 
     async def surely(self, message: BusMessage) -> None:
         """Tell every other hub. Raises ``RedisError`` or ``OSError``; to be repeated then."""

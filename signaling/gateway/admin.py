@@ -19,6 +19,7 @@ from signaling.gateway.origin import Network, trusted
 from signaling.gateway.rest import AddressLimiter, Gateway, Inputs
 from signaling.limits.service import Limits
 from signaling.operators.operator import OperatorError
+from signaling.operators.reasons import checked_reason
 from signaling.operators.sessions import TOKEN_PREFIX, OperatorSessions, OperatorTokens, SignedIn
 from signaling.wire.admin.access import CSRF_HEADER, SESSION_COOKIE
 from signaling.wire.admin.endpoints import ADMIN_ENDPOINTS
@@ -115,7 +116,8 @@ class AdminGateway(Gateway[AdminEndpoint]):
             )
             if endpoint.audit is not None:
                 subject = "" if endpoint.subject is None else inputs.path[endpoint.subject]
-                await self._audit.note(asked.operator, endpoint.audit, subject, getattr(inputs.body, "reason", ""))
+                reason = getattr(inputs.body, "reason", None)
+                await self._audit.note(asked.operator, endpoint.audit, subject, "" if reason is None else checked_reason(reason))
             try:
                 result = await handler(asked)
             except OperatorError as error:

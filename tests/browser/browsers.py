@@ -189,6 +189,10 @@ class Page:
         """Hand a push to the page's service worker, as the browser does with one that it has decrypted."""
         raise NotImplementedError("only Chromium can")
 
+    async def virtual_authenticator(self) -> None:
+        """Give the browser a passkey in software (Chromium only)."""
+        raise NotImplementedError
+
     async def until(self, condition: str, what: str, timeout: float = 20.0) -> Any:
         """Wait until a JavaScript expression is true; looks again whenever the page may have changed."""
         result = await self.js(
@@ -331,6 +335,16 @@ class _ChromiumPage(Page):
         origin = await self.js("() => location.origin")
         await session.send("ServiceWorker.deliverPushMessage", {"origin": origin, "registrationId": registration, "data": data})
         await session.detach()
+
+    async def virtual_authenticator(self) -> None:
+        """Have a passkey at hand, whose owner is always there and verified."""
+        session = await self._page.context.new_cdp_session(self._page)
+        await session.send("WebAuthn.enable")
+        options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
+        await session.send(
+            "WebAuthn.addVirtualAuthenticator",
+            {"options": options | {"isUserVerified": True, "automaticPresenceSimulation": True}},
+        )
 
     async def choose_file(self, button: str, path: Path) -> None:
         async with self._page.expect_file_chooser() as dialog:

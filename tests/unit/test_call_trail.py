@@ -13,6 +13,7 @@ from signaling.calls.machine import (
     Rang,
     Returned,
     Stopped,
+    TakenOver,
     TellEnded,
     What,
     advance,
@@ -90,6 +91,12 @@ def test_an_operator_ends_a_call_at_any_stage_and_both_learn_it(steps):
     told = {effect.device for effect in effects if isinstance(effect, TellEnded) and effect.reason is Reason.UNAVAILABLE}
     assert told == {"a1", "b1"}
     assert advance(call, Stopped(), BEGIN + 30) == (call, [])
+
+
+def test_a_call_that_goes_on_at_another_device_says_so():
+    call, _ = after(*TALKING, (9, TakenOver("a2", "account-of-a", "a1", "b1")), (9.5, Connected("a2")), (9.6, Connected("b1")))
+    assert [(mark.what, mark.side) for mark in call.trail[4:]] == [(What.HANDED, 0), (What.MEDIA, 0), (What.MEDIA, 1)]
+    assert set_up(call.created_at, call.connected_at, call.trail) == 250
 
 
 def test_a_trace_holds_pseudonyms_and_neither_account_number_nor_device():

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FEATURES = ("accounts", "calls", "contacts", "operators", "plans", "presence", "privacy", "push", "support")
+FEATURES = ("accounts", "calls", "contacts", "operations", "operators", "plans", "presence", "privacy", "push", "support")
 PURE = (
-    "calls/machine.py", "calls/policy.py", "calls/pair.py", "gateway/frames.py", "cluster/messages.py", "presence/rules.py", "accounts/rules.py", "accounts/certificates.py", "contacts/oprf.py",
+    "calls/machine.py", "calls/trace.py", "calls/policy.py", "calls/pair.py", "gateway/frames.py", "cluster/messages.py", "presence/rules.py", "accounts/rules.py", "accounts/certificates.py", "contacts/oprf.py",
     "gateway/rate.py", "gateway/origin.py", "gateway/admission.py", "limits/rules.py", "limits/script.py", "push/rules.py", "push/encryption.py", "privacy/request_rules.py", "privacy/proof.py", "plans/rules.py",
     "telemetry/counting.py",
     "operators/roles.py", "operators/reasons.py",

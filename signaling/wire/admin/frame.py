@@ -89,6 +89,9 @@ ADMIN_PATHS: Final = {
     "attachment": ID_PATTERN,
     "announcement": ID_PATTERN,
     "request": ID_PATTERN,
+    "call": ID_PATTERN,
+    "hub": r"^[0-9a-f]{16}\Z",
+    "relay": r"^[A-Za-z0-9_-]{12}\Z",
 }
 """What each path parameter must look like; anything else is ``not_found``."""
 

@@ -1,6 +1,7 @@
 import type { ClientState, ConnectionCause, KloudTalkClient } from "@kloudtalk/sdk";
 import { useEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import { type Message, onLanguage, rich, t, translated } from "./i18n";
+import { useRoute } from "../../common/parts";
 import { Icon, type IconName } from "./icons";
 import { unlockSound } from "./ring";
 import { sentence, Talk, useAction, useNow, useTalk } from "./ui";
@@ -17,19 +18,6 @@ import { Settings } from "./views/settings";
 import { SoundCheck } from "./views/sound-check";
 import { Support } from "./views/support";
 import { Welcome } from "./views/welcome";
-
-function useRoute(): string[] {
-  const [hash, setHash] = useState(location.hash);
-  useEffect(() => {
-    const changed = () => {
-      setHash(location.hash);
-      scrollTo(0, 0);
-    };
-    addEventListener("hashchange", changed);
-    return () => removeEventListener("hashchange", changed);
-  }, []);
-  return hash.replace(/^#\/?/u, "").split("/").filter(Boolean);
-}
 
 export function App({ client }: { client: KloudTalkClient }) {
   const [state, setState] = useState<ClientState>(client.state);

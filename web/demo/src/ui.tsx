@@ -1,8 +1,10 @@
 import { KloudTalkError, explain, type ClientState, type KloudTalkClient } from "@kloudtalk/sdk";
 import { createContext, type ComponentChildren } from "preact";
-import { useContext, useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useContext, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { Modal, Problem, useAction as useOnce } from "../../common/parts";
 import { date, language, number, t, translated } from "./i18n";
-import { Icon } from "./icons";
+
+export { Field, Modal, useLoaded, useNow } from "../../common/parts";
 
 /** The one client of the page, and its newest snapshot. */
 export const Talk = createContext<{ client: KloudTalkClient; state: ClientState } | null>(null);
@@ -24,47 +26,13 @@ export function sentence(error: unknown): string {
 
 /** Runs an action once at a time, and keeps its failure. */
 export function useAction() {
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState<unknown>(null);
-  const running = useRef(false);
-  async function run(action: () => Promise<unknown>): Promise<boolean> {
-    if (running.current) return false;
-    running.current = true;
-    setBusy(true);
-    setError(null);
-    try {
-      await action();
-      return true;
-    } catch (failure) {
-      setError(failure);
-      return false;
-    } finally {
-      running.current = false;
-      setBusy(false);
-    }
-  }
-  return { busy, error, run, code: error instanceof KloudTalkError ? error.code : null };
+  const action = useOnce();
+  return { ...action, code: action.error instanceof KloudTalkError ? action.error.code : null };
 }
 
 /** Always in the page, so that a screen reader hears when it is filled. */
 export function Failure({ error }: { error: unknown }) {
-  return <div role="alert">{error === null ? null : <p class="error"><Icon name="warning" /><span>{sentence(error)}</span></p>}</div>;
-}
-
-interface FieldAttributes { id: string; "aria-describedby"?: string; "aria-invalid"?: "true" }
-interface FieldProps { label: string; hint?: string | undefined; error?: string | null; children: (attributes: FieldAttributes) => ComponentChildren }
-/** A label, its control, a hint, and what is wrong with the input: read out when it appears, and again with the control. */
-export function Field({ label, hint, error = null, children }: FieldProps) {
-  const id = useId();
-  const described = [hint ? `${id}-hint` : "", error ? `${id}-error` : ""].filter(Boolean).join(" ");
-  return (
-    <div class="field">
-      <label for={id}>{label}</label>
-      {children({ id, ...(described ? { "aria-describedby": described } : {}), ...(error ? { "aria-invalid": "true" as const } : {}) })}
-      {hint ? <span class="hint" id={`${id}-hint`}>{hint}</span> : null}
-      <div role="alert" id={`${id}-error`}>{error ? <p class="error"><Icon name="warning" /><span>{error}</span></p> : null}</div>
-    </div>
-  );
+  return <div role="alert">{error === null ? null : <Problem>{sentence(error)}</Problem>}</div>;
 }
 
 /** Heading of a view. Takes the focus, so that keyboard and screen reader users land in the new view. */
@@ -78,33 +46,6 @@ export function Title({ children, lead }: { children: string; lead?: ComponentCh
     document.title = `${children} – KloudTalk`;
   }, [children]);
   return <div class="head"><h1 ref={heading} tabIndex={-1}>{children}</h1>{lead ? <p class="soft">{lead}</p> : null}</div>;
-}
-
-/** A modal dialog: the browser keeps the focus inside and gives it back. Only its owner closes it. */
-export function Modal({ label, kind, onCancel, children }: { label: string; kind: "sheet" | "full"; onCancel?: () => void; children: ComponentChildren }) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  useLayoutEffect(() => {
-    const element = dialog.current;
-    if (element && !element.open) element.showModal();
-    return () => element?.close();
-  }, []);
-  // A browser may close a dialog on the second Escape whatever the page says; as long as it is part of the page it is opened again.
-  function reopen() {
-    const element = dialog.current;
-    if (element?.isConnected && !element.open) element.showModal();
-  }
-  function escape(event: KeyboardEvent) {
-    if (event.key !== "Escape") return;
-    event.preventDefault();
-    event.stopPropagation();
-    onCancel?.();
-  }
-  return (
-    <dialog ref={dialog} class={kind} aria-label={label} onKeyDown={escape} onClose={reopen}
-      onCancel={(event) => { event.preventDefault(); onCancel?.(); }}>
-      {children}
-    </dialog>
-  );
 }
 
 interface ConfirmedProps { label: ComponentChildren; name?: string; question: string; yes: string; action: () => Promise<unknown> }
@@ -142,31 +83,6 @@ export function Avatar({ name, big, online, account = null, pictureChangedAt = n
   }, [account, pictureChangedAt]);
   const letters = name.split(/\s+/u).filter(Boolean).slice(0, 2).map((word) => [...word][0] ?? "").join("").toUpperCase();
   return <span class={`avatar${big ? " big" : ""}${online ? " online" : ""}`} aria-hidden="true">{picture !== null ? <img src={picture} alt="" /> : /\p{L}/u.test(letters) ? letters : "#"}</span>;
-}
-
-/** Milliseconds since the epoch, anew every second while `active`. */
-export function useNow(active = true): number {
-  const [now, setNow] = useState(Date.now);
-  useEffect(() => {
-    if (!active) return;
-    const timer = setInterval(() => setNow(Date.now()), 1000);
-    return () => clearInterval(timer);
-  }, [active]);
-  return now;
-}
-
-/** Runs an asynchronous read once, when the view opens, and again when what it is `about` changes. */
-export function useLoaded<T>(read: () => Promise<T>, about: unknown = null): { value: T | null; error: unknown; again: () => void } {
-  const [value, setValue] = useState<T | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  const [round, setRound] = useState(0);
-  useEffect(() => {
-    let current = true;
-    setError(null);
-    read().then((result) => { if (current) setValue(() => result); }, (failure: unknown) => { if (current) setError(failure); });
-    return () => { current = false; };
-  }, [round, about]);
-  return { value, error, again: () => setRound((before) => before + 1) };
 }
 
 /** The last resort when we know neither the name nor the number. */
