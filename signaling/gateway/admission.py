@@ -4,13 +4,13 @@ come again. So only as many wait as are let in soon; the others are told when to
 
 from typing import Final
 
-SOON: Final = 2.0
+SOON: Final = 1.0
 """Seconds that a client may have to wait for its turn: clients give up after some 8 s, and on a bad network some of these are gone already."""
 LATEST: Final = 30.0
 """The longest that a client is told to wait, in seconds: half of the time that a party of a call has to come back."""
-_FIRST_GUESS: Final = 0.005
+_FIRST_GUESS: Final = 0.01
 """Seconds that one client takes, before any was seen. With less, a slow machine would let in more at first than it can serve."""
-_MEMORY: Final = 0.02
+_MEMORY: Final = 0.05
 """Share of the newest client in what is reckoned with."""
 
 
