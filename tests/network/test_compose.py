@@ -37,7 +37,10 @@ def images() -> dict[str, Image]:
     """What stands in for the images that the file names."""
     ours = from_dockerfile(
         (ROOT / "Dockerfile").read_text(),
-        {"/opt/kloudtalk": ROOT / ".venv", "/build/web/demo/dist": ROOT / "web" / "demo" / "dist"},
+        {
+            "/opt/kloudtalk": ROOT / ".venv",
+            **{f"/build/web/{page}/dist": ROOT / "web" / page / "dist" for page in ("demo", "operator")},
+        },
     )
     return {
         "kloudtalk": ours,
@@ -100,6 +103,7 @@ def get(up: Project, path: str) -> str:
 
 def test_the_proxy_serves_the_demo_and_the_api_over_tls(up: Project):
     assert "<title>" in get(up, "/")
+    assert "<title>" in get(up, "/operator/")
     assert json.loads(get(up, "/v1/server"))["name"] == "KloudTalk"
 
 
