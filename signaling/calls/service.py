@@ -853,7 +853,7 @@ class CallService:
             (INVITES_FROM_ADDRESS, address),
             (INVITES_TO_ACCOUNT, f"{session.account}>{callee}"),
         ]
-        if rings:
+        if rings and not relation.callee_is_service:  # which nobody can annoy, and is called by everyone
             uses.append((RINGS_BY_CONTACTS if relation.callee_has_caller else RINGS_BY_STRANGERS, callee))
         for limit, who in uses:
             unit.charges.append(self._limits.charge(limit, who))

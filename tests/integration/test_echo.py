@@ -115,6 +115,19 @@ async def test_the_echo_is_not_told_the_number_of_who_calls(hub):
             assert (await client.incoming.get()).phone is None
 
 
+async def test_as_many_as_like_to_may_call_it_one_after_the_other(hub):
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client(hub.url))
+        await client.enrol_as_echo(TOKEN)
+        for phone in (ALICE, BOB):
+            caller = await person(hub, stack, phone)
+            for _ in range(5):  # ten of strangers in a row: a person's phone would not ring for all of them
+                call = await caller.call(client.profile.account, track=ToneTrack(440))
+                async with asyncio.timeout(10):
+                    assert (await client.incoming.get()).id == call.id
+                await call.hangup()
+
+
 async def test_when_all_lines_are_taken_it_is_busy_and_it_hangs_up_after_its_time(hub):
     async with AsyncExitStack() as stack:
         await answering(hub, stack, calls=1, seconds=2.0)

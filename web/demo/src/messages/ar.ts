@@ -609,7 +609,6 @@ const arabic: Catalogue = {
   "If you do not hear yourself, turn up the loudspeaker or choose another one.": "إذا لم تسمع نفسك فارفع صوت مكبّر الصوت أو اختر غيره.",
   "directly": "مباشرة",
   "through a TURN server": "عبر خادم TURN",
-  "through the server’s relay": "عبر مُرحِّل الخادم",
   "Tried: {ways}.": "جُرّب: {ways}.",
   "A test call to this server’s echo: a greeting, then what you say, a second later. It is encrypted as every call is, and nothing is recorded.":
     "مكالمة اختبار مع صدى هذا الخادم: تحية، ثم ما تقوله بعد ثانية. وهي مشفّرة مثل كل مكالمة، ولا يُسجَّل شيء.",

@@ -619,7 +619,6 @@ export default {
     "Wenn du dich nicht hörst, stelle den Lautsprecher lauter oder wähle einen anderen.",
   "directly": "direkt",
   "through a TURN server": "über einen TURN-Server",
-  "through the server’s relay": "über das Relay des Servers",
   "Tried: {ways}.": "Versucht: {ways}.",
   "A test call to this server’s echo: a greeting, then what you say, a second later. It is encrypted as every call is, and nothing is recorded.":
     "Ein Testanruf beim Echo dieses Servers: eine Begrüßung, dann was du sagst, eine Sekunde später. Er ist verschlüsselt wie jeder Anruf, und nichts wird aufgezeichnet.",

@@ -198,7 +198,7 @@ function Status({ call }: { call: CallState }) {
   );
 }
 
-const WAYS: Record<Rung, Message> = {
+export const WAYS: Record<Rung, Message> = {
   host: "direct, within one network",
   srflx: "direct",
   turn_udp: "through a TURN server (UDP)",

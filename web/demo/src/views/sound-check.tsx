@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ltr, type Message, number, t } from "../i18n";
 import { Icon } from "../icons";
 import { Failure, Title, useAction, useTalk } from "../ui";
+import { WAYS } from "./call";
 
 type Tone = "" | "warn" | "bad";
 
@@ -23,7 +24,7 @@ const FOUND: Record<Finding, { tone: Tone; said: Message; advice: Message | null
   well: { tone: "", said: "All is well: you are heard, and sound comes back.", advice: "If you do not hear yourself, turn up the loudspeaker or choose another one." },
 };
 
-const TRIED: Record<TriedWay, Message> = { direct: "directly", turn: "through a TURN server", relay: "through the server’s relay" };
+const TRIED: Record<TriedWay, Message> = { direct: "directly", turn: "through a TURN server", relay: "through the server's relay" };
 
 /** dB that the meters show: from a quiet room to full scale. */
 const METER_FROM = -70;
@@ -92,6 +93,7 @@ function Measured({ call }: { call: CallState }) {
       <dt>{t("Lost on the way there")}</dt><dd>{lost(heard.lost, heard.packets)}</dd>
       <dt>{t("Lost on the way back")}</dt><dd>{lost(quality.packetsLost, quality.packetsReceived)}</dd>
       <dt>{t("Round trip")}</dt><dd>{quality.rttMs === null ? "–" : `${number(quality.rttMs, { maximumFractionDigits: 0 })} ms`}</dd>
+      <dt>{t("Way")}</dt><dd>{quality.rung === null ? "–" : t(WAYS[quality.rung])}</dd>
       <dt>{t("Quality")}</dt><dd>{quality.mos === null ? "–" : t("{score} of 4.4 (MOS)", { score: number(quality.mos, { minimumFractionDigits: 1, maximumFractionDigits: 1 }) })}</dd>
     </dl>
   );
