@@ -22,7 +22,7 @@ from av import AudioFrame
 from msgspec import Struct
 
 from signaling.client.path import Path
-from signaling.client.sdp import Ice, ice_of, relayed_only, with_ice, without_addresses
+from signaling.client.sdp import Ice, ice_of, relayed_only, trickling, with_ice, without_addresses
 from signaling.wire.rest import IceServers
 
 RATE: Final = 48_000
@@ -110,6 +110,7 @@ class AudioMedia:
         self._shut = hidden and servers.relay
         """Nothing at all goes to the other side's candidates: a relay's leg is waited for."""
         self._hidden = hidden
+        self._asking = asyncio.Lock()
         # with a relay to come, what is gathered here is neither told nor used; aiortc just wants some
         policy = RTCIceTransportPolicy.RELAY if hidden and not servers.relay else RTCIceTransportPolicy.ALL
         self._pc = RTCPeerConnection(RTCConfiguration(iceServers=self._ice, iceTransportPolicy=policy))
@@ -190,9 +191,13 @@ class AudioMedia:
 
     async def to_leg(self, epoch: int, ask: Callable[[str, str], Awaitable[Ice]]) -> None:
         """Restart ICE towards our leg of a relay, which ``ask`` gets for our new credentials. Raises what ``ask`` raises."""
-        # the leg learns our address from our checks (RFC 8445, section 7.3.1.3): candidates are not told
-        ours = await self._path.begin(epoch, self._connection(controlling=True, leg=True))
-        await self._path.go(epoch, await ask(ours.ufrag, ours.pwd), all_known=True)
+        # one after the other: the leg has the credentials that it was told last
+        async with self._asking:
+            if epoch < self._path.epoch:
+                return
+            # the leg learns our address from our checks (RFC 8445, section 7.3.1.3): candidates are not told
+            ours = await self._path.begin(epoch, self._connection(controlling=True, leg=True))
+            await self._path.go(epoch, await ask(ours.ufrag, ours.pwd), all_known=True)
 
     async def close(self, *, keep_track: bool = False) -> None:
         """End it. ``keep_track``: what is sent goes on, in another connection."""
@@ -209,7 +214,7 @@ class AudioMedia:
         return Connection(ice_controlling=controlling, transport_policy=policy, **connection_kwargs(self._ice))
 
     def _described(self) -> str:
-        sdp = str(self._pc.localDescription.sdp)
+        sdp = trickling(str(self._pc.localDescription.sdp))
         if not self._hidden:
             return sdp
         ice = ice_of(sdp)
@@ -217,7 +222,7 @@ class AudioMedia:
 
     def _restarted(self, epoch: int, ice: Ice) -> str:
         told = relayed_only(ice.candidates) if self._hidden else ice.candidates
-        return with_ice(str(self._pc.localDescription.sdp), Ice(ice.ufrag, ice.pwd, told), version=epoch)
+        return with_ice(trickling(str(self._pc.localDescription.sdp)), Ice(ice.ufrag, ice.pwd, told), version=epoch)
 
     def _usable(self, sdp: str) -> str:
         return without_addresses(sdp) if self._shut else sdp

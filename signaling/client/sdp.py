@@ -25,6 +25,15 @@ def ice_of(sdp: str) -> Ice:
     return Ice(ufrag[1], pwd[1], candidates, re.search(r"^a=ice-lite\s*$", sdp, re.MULTILINE) is not None)
 
 
+def trickling(sdp: str) -> str:
+    """The description with ``a=ice-options:trickle`` (RFC 8840). Without it, Firefox takes a description without candidates for a failure at
+    once; it looks for it at the session only.
+    """
+    if re.search(r"^a=ice-options:", sdp, re.MULTILINE):
+        return sdp
+    return re.sub(r"^(t=[^\r\n]*)\r?\n", "\\1\r\na=ice-options:trickle\r\n", sdp, count=1, flags=re.MULTILINE)
+
+
 def with_ice(sdp: str, ice: Ice, *, version: int = 0) -> str:
     """The description with other ICE parameters, as after a restart (RFC 8445, section 9); ``version`` is added to that of the session."""
     lines = []

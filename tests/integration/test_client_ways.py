@@ -117,3 +117,23 @@ async def test_when_the_direct_way_dies_the_call_goes_on_over_the_relay(hub, ann
                     protocol.transport.sendto = lambda *_: None
             await asyncio.gather(outgoing.carried(over_relay=True), incoming.carried(over_relay=True))
             await still_heard(outgoing, incoming)
+
+
+async def test_a_leg_that_is_asked_for_twice_at_once_is_that_of_the_newer_way(hub, announced):
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(relay())
+        await stack.enter_async_context(announced(running))
+        async with talking(hub, stack) as (outgoing, incoming):
+            for call in (outgoing, incoming):
+                ask = call._route._leg
+
+                async def slower(ufrag, pwd, ask=ask, late=[0.3, 0.0]):  # noqa: B006 - the first of the two gets stuck on the way
+                    await asyncio.sleep(late.pop(0) if late else 0.0)
+                    return await ask(ufrag, pwd)
+
+                call._route._leg = slower
+            for _ in range(2):
+                outgoing._route._take(Wished(outgoing._route.epoch, Via.RELAY))
+            await asyncio.gather(outgoing.carried(over_relay=True), incoming.carried(over_relay=True))
+            assert outgoing._route.epoch == incoming._route.epoch == 2
+            await still_heard(outgoing, incoming)

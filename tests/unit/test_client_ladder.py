@@ -23,7 +23,7 @@ from signaling.client.ladder import (
     advance,
 )
 from signaling.client.path import is_rtp
-from signaling.client.sdp import Ice, ice_of, relayed_only, with_ice, without_addresses
+from signaling.client.sdp import Ice, ice_of, relayed_only, trickling, with_ice, without_addresses
 
 
 def after(ladder: Ladder, *events):
@@ -98,6 +98,11 @@ def test_a_description_gets_other_ice_lines_and_keeps_the_rest():
     assert "o=- 5 10 IN IP4 0.0.0.0\r\n" in changed
     assert "a=fingerprint:sha-256 AB:CD\r\na=setup:active\r\n" in changed
     assert ice_of(SDP).candidates == ("candidate:1 1 udp 2130706431 192.168.1.9 40000 typ host",)
+
+
+def test_a_description_says_once_that_candidates_may_follow():
+    assert trickling(SDP).count("t=0 0\r\na=ice-options:trickle\r\nm=audio") == 1
+    assert trickling(trickling(SDP)) == trickling(SDP)
 
 
 def test_who_hides_tells_no_address():
