@@ -95,8 +95,8 @@ class FigureKeeper:
             countries: dict[int, Counter[str]] = {}
             people: dict[tuple[int, str], set[str]] = {}
             for call in calls:
-                if call.caller in objecting or not call.taken:
-                    continue
+                if call.caller in objecting or not call.taken or not call.code:
+                    continue  # a test call shows no number, and says nothing of a country
                 hour = int(call.at // 3600)
                 countries.setdefault(hour, Counter())[f"{call.code}:{'connected' if call.connected else 'not_connected'}"] += 1
                 people.setdefault((hour, call.code), set()).add(call.caller)
