@@ -39,7 +39,7 @@ async def check(page: Page, button: str) -> None:
 
 
 async def test_the_sound_check_finds_what_is_wrong_and_what_is_well(tmp_path: Path, artifacts: Path) -> None:
-    environment = {"KLOUDTALK_ECHO": "true", "KLOUDTALK_RELAY_PORTS": "0", "KLOUDTALK_ECHO_SECONDS": "40"}
+    environment = {"KLOUDTALK_ECHO": "true", "KLOUDTALK_RELAY": "false", "KLOUDTALK_ECHO_SECONDS": "40"}
     async with (
         serve(tmp_path / "data", **environment) as service,
         BROWSERS["chromium"](service.url) as chromium,
@@ -55,9 +55,6 @@ async def test_the_sound_check_finds_what_is_wrong_and_what_is_well(tmp_path: Pa
             await page.sees("(allowed")
             await page.click("link", "Check my sound")
             await page.find("heading", "Sound check")
-        await firefox.click("link", "Back to the settings")
-        await firefox.click("checkbox", "Always use a relay for calls")
-        await firefox.click("link", "Check my sound")
         await chromium.until(
             "fetch('/v1/echo').then((answer) => answer.ok && answer.json()).then((echo) => echo && echo.online)", "the echo"
         )
@@ -66,8 +63,6 @@ async def test_the_sound_check_finds_what_is_wrong_and_what_is_well(tmp_path: Pa
         await asyncio.gather(*(page.sees("All is well", timeout=40) for page in pages))
         await asyncio.gather(*(page.hears(page.hz) for page in pages))
         await asyncio.gather(*(page.sees("Lost on the way back") for page in pages))
-        await chromium.sees("direct")
-        await firefox.sees("through the server's relay")  # who hides their address reaches it too
         for page in pages:
             await page.shot(artifacts / f"sound-check-{page.name.lower()}.png")
         for page in pages:
@@ -93,7 +88,7 @@ async def test_the_sound_check_finds_what_is_wrong_and_what_is_well(tmp_path: Pa
         await asyncio.gather(
             chromium.sees("No sound gets through", timeout=40), firefox.sees("Your microphone is silent", timeout=40)
         )
-        await chromium.sees("Tried: directly, through the server's relay.")
+        await chromium.sees("Tried: directly")
         await chromium.shot(artifacts / "sound-check-nothing.png")
         await firefox.shot(artifacts / "sound-check-silent.png")
         assert chromium.console == []
