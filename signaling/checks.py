@@ -14,7 +14,7 @@ from media.options import parse_ports
 from media.process import open_sockets
 from signaling.contacts.discovery import Discovery
 from signaling.contacts.store import check_not_persistent
-from signaling.privacy.api import policy_text
+from signaling.privacy.api import policies
 from signaling.push.configured import make_senders
 from signaling.push.vapid import Vapid
 from signaling.settings import Settings
@@ -60,7 +60,7 @@ async def _settings() -> str:
 
 
 async def _policy(settings: Settings) -> str:
-    policy_text(settings.policy_version, settings.policy_file)
+    policies(settings.policy_version, settings.policy_file)
     return f"version {settings.policy_version}"
 
 

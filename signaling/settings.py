@@ -37,7 +37,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Path | None,
         Meta(description="Folder with the built operators' page, served at `/operator/`; none: the one beside the package."),
     ] = None
-    policy_file: Annotated[Path | None, Meta(description="Privacy policy (Markdown); none: the one in the package.")] = None
+    policy_file: Annotated[
+        Path | None,
+        Meta(description="Privacy policy (Markdown), with translations beside it (policy.de.md); none: the one in the package."),
+    ] = None
     policy_version: Annotated[str, Meta(min_length=1, max_length=32, description="Version of the policy in force (P04).")] = (
         "2026-1"
     )

@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 import signaling
 from signaling.gateway.request import Handlers, RestRequest, Session
@@ -23,11 +23,25 @@ def policy_text(version: str, file: Path | None) -> str:
     text = (file or Path(__file__).parent / "policy.md").read_text(encoding="utf-8")
     stated = re.search(r"^Version (\S+)$", text, re.MULTILINE)
     if stated is None or stated[1] != version:
-        where = "policy_file" if file else "the policy in the package"
+        where = f"{file.name} (policy_file)" if file else "the policy in the package"
         raise ValueError(
             f"{where} does not say `Version {version}` in a line of its own: policy_version and the policy's text belong together"
         )
     return text
+
+
+def policies(version: str, file: Path | None) -> dict[str, Policy]:
+    """The policy by language (BCP 47); under the empty string as ``policy_text`` has it, for every other language.
+
+    Translations stand beside the text: ``policy.de.md`` beside ``policy.md``. Each must say the same version. Raises as ``policy_text``.
+    """
+    base = file or Path(__file__).parent / "policy.md"
+    found = {"": Policy(version=version, text=policy_text(version, file), language=UNSET if file else "en")}
+    for path in sorted(base.parent.glob(f"{base.stem}.*{base.suffix}")):
+        language = path.name.removeprefix(f"{base.stem}.").removesuffix(base.suffix)
+        if re.fullmatch(r"[a-z]{2,3}", language):
+            found[language] = Policy(version=version, text=policy_text(version, path), language=language)
+    return found
 
 
 def rights_handlers(rights: Rights, objections: ObjectionService, account: Callable[[Session], Awaitable[Account]]) -> Handlers:
@@ -60,7 +74,7 @@ def rights_handlers(rights: Rights, objections: ObjectionService, account: Calla
 
 def handlers(service: ConsentService, *, server_name: str, policy_version: str, policy_file: Path | None) -> Handlers:
     """Handlers of the policy and of consents, by endpoint id. Raises as ``policy_text``."""
-    policy = Policy(version=policy_version, text=policy_text(policy_version, policy_file))
+    by_language = policies(policy_version, policy_file)
     info = ServerInfo(
         name=server_name,
         version=signaling.__version__,
@@ -72,8 +86,8 @@ def handlers(service: ConsentService, *, server_name: str, policy_version: str, 
     async def server_info(_r: RestRequest) -> Struct:
         return info
 
-    async def server_policy(_r: RestRequest) -> Struct:
-        return policy
+    async def server_policy(r: RestRequest) -> Struct:
+        return by_language.get(r.query.get("language", ""), by_language[""])
 
     async def list_consents(r: RestRequest) -> Struct:
         return await service.list(r.session.account)

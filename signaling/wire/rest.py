@@ -105,6 +105,8 @@ class Policy(Struct, frozen=True):
     version: str
     text: str
     """Markdown."""
+    language: str | UnsetType = UNSET
+    """Of the text (BCP 47); not there when the operator has not said."""
 
 
 # --- pushes ---------------------------------------------------------------------------------------------------------------
@@ -1001,7 +1003,13 @@ _E = ErrorCode
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(id="server.info", method="GET", path="/v1/server", summary="What this server is", auth=Auth.NONE, answer=ServerInfo),
     Endpoint(
-        id="server.policy", method="GET", path="/v1/policy", summary="The privacy policy in force", auth=Auth.NONE, answer=Policy
+        id="server.policy",
+        method="GET",
+        path="/v1/policy",
+        summary="The privacy policy in force",
+        query=(Query("language", r"^[a-z]{2,3}\Z", "in this language (BCP 47), when it is there"),),
+        auth=Auth.NONE,
+        answer=Policy,
     ),
     Endpoint(
         id="policy.acknowledge",

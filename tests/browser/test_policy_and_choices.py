@@ -55,6 +55,7 @@ async def test_nothing_is_stored_before_a_yes_and_language_and_theme_are_remembe
         await choose(page, "اللغة", "Deutsch")
         await page.click("link", "Konto anlegen")
         await page.find("heading", "Konto anlegen")
+        await page.sees("Dieser Server verbindet Sprachanrufe")  # the policy, too
         await page.fill("E-Mail-Adresse", "kept@example.org")
         await choose(page, "Sprache", "English")
         await page.find("heading", "Create an account")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from signaling.privacy.api import policy_text
+from signaling.privacy.api import policies, policy_text
 from signaling.settings import Settings
 from signaling.settings_loader import load_settings, table, to_environment
 
@@ -44,3 +44,20 @@ def test_a_policy_of_another_version_is_refused(tmp_path):
     for version, where in (("2026-1", file), ("2026-10", None), ("", file)):
         with pytest.raises(ValueError, match="belong together"):
             policy_text(version, where)
+
+
+def test_the_policy_is_there_in_every_language_of_the_page_and_says_the_same_in_each():
+    found = policies(Settings().policy_version, None)
+    assert found.keys() == {"", "de", "ar"}
+    assert found[""].language == "en"
+    assert len({text.text.count("\n## ") for text in found.values()}) == 1
+    assert len({policy.text for policy in found.values()}) == 3
+
+
+def test_a_translation_of_another_version_is_refused(tmp_path: Path):
+    (tmp_path / "ours.md").write_text("# Ours\n\nVersion 7\n")
+    (tmp_path / "ours.fr.md").write_text("# La nôtre\n\nVersion 7\n")
+    assert policies("7", tmp_path / "ours.md").keys() == {"", "fr"}
+    (tmp_path / "ours.fr.md").write_text("# La nôtre\n\nVersion 6\n")
+    with pytest.raises(ValueError, match=r"ours\.fr\.md"):
+        policies("7", tmp_path / "ours.md")

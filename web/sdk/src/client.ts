@@ -123,8 +123,9 @@ export class KloudTalkClient extends EventTarget {
     return (this.#info ??= await this.#core.rest.ask<wire.ServerInfo>("GET", "/v1/server"));
   }
 
-  policy(): Promise<wire.Policy> {
-    return this.#core.rest.ask<wire.Policy>("GET", "/v1/policy");
+  /** The policy in force: in the language (BCP 47, such as `de`) when the server has it. */
+  policy(language?: string): Promise<wire.Policy> {
+    return this.#core.rest.ask<wire.Policy>("GET", `/v1/policy${language === undefined ? "" : `?language=${language}`}`);
   }
 
   /** The user has read this version of the policy. The server closes the connection, which comes back by itself and fetches everything. */

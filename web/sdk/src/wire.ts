@@ -864,6 +864,7 @@ export interface PlanProduct {
 export interface Policy {
   readonly version: string;
   readonly text: string;
+  readonly language?: string;
 }
 
 /** What the asking account may see of another. What is absent is hidden, or not known: the two look alike. */

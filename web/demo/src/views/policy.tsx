@@ -1,7 +1,7 @@
 import type { Policy } from "@kloudtalk/sdk";
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import { rich, t } from "../i18n";
+import { language, rich, t } from "../i18n";
 import { Failure, Title, useAction, useLoaded, useTalk } from "../ui";
 
 /** `**strong**` and `code` within a line; everything else is text, so nothing of a policy can become markup. */
@@ -40,13 +40,13 @@ export function Markdown({ text }: { text: string }) {
 
 /** The policy in a box of its own that scrolls, by keyboard too. */
 export function PolicyBox({ policy }: { policy: Policy }) {
-  return <section class="policy" tabIndex={0} aria-label={t("Privacy policy")}><Markdown text={policy.text} /></section>;
+  return <section class="policy" lang={policy.language} dir="auto" tabIndex={0} aria-label={t("Privacy policy")}><Markdown text={policy.text} /></section>;
 }
 
 /** The policy has a new version: nothing new is done before it was read (P04). Leaving, and taking one's data along, works all the time. */
 export function PolicyChanged() {
   const { client, state } = useTalk();
-  const policy = useLoaded(() => client.policy());
+  const policy = useLoaded(() => client.policy(language()), language());
   const { busy, error, run } = useAction();
   const [read, setRead] = useState(false);
   const { value } = policy;
@@ -71,7 +71,7 @@ export function PolicyChanged() {
 
 export function PolicyView({ back }: { back: string }) {
   const { client, state } = useTalk();
-  const { value, error, again } = useLoaded(() => client.policy());
+  const { value, error, again } = useLoaded(() => client.policy(language()), language());
   const acknowledged = state.account?.policyVersion;
   return (
     <div class="stack">
@@ -80,7 +80,7 @@ export function PolicyView({ back }: { back: string }) {
       {error !== null ? <button type="button" onClick={again}>{t("Try again")}</button> : null}
       {value === null && error === null ? <p class="soft" role="status">{t("Loading…")}</p> : null}
       {value ? (
-        <article class="card stack">
+        <article class="card stack" lang={value.language} dir="auto">
           <p class="soft small">{t("Version {version}", { version: value.version })}{acknowledged ? `. ${t("You acknowledged version {version}.", { version: acknowledged })}` : ""}</p>
           <Markdown text={value.text} />
         </article>

@@ -1,7 +1,7 @@
 import { KloudTalkError } from "@kloudtalk/sdk";
 import { useId, useState } from "preact/hooks";
 import { CountrySelect, international, likelyCountry } from "../countries";
-import { t } from "../i18n";
+import { language, t } from "../i18n";
 import { Icon } from "../icons";
 import { clock, deviceName, Failure, Field, sentence, Title, useAction, useLoaded, useNow, useTalk } from "../ui";
 import { PolicyBox } from "./policy";
@@ -17,7 +17,7 @@ export function Register() {
 
 function Start() {
   const { client } = useTalk();
-  const policy = useLoaded(() => client.policy());
+  const policy = useLoaded(() => client.policy(language()), language());
   const { busy, error, code, run } = useAction();
   const [country, setCountry] = useState(likelyCountry);
   const [phone, setPhone] = useState("");
