@@ -147,6 +147,7 @@ class Call:
         self._sound: tuple[MediaStreamTrack, Callable[[AudioFrame], None]] | None = None
         self._moving = False
         self._leads = outgoing
+        self._since = 0
         self._former: set[str] = set()
         self._offer: str | None = None
         self._early: list[Mapping[str, Any]] = []
@@ -625,7 +626,7 @@ class Client:
         call.peer = call.devices.get("" if there.peer.device is UNSET else there.peer.device)
         if call.peer is None:
             raise ClientError(ErrorCode.UNKNOWN_DEVICE)
-        call.stage, call._moving, call._leads = Stage.CONNECTING, True, True
+        call.stage, call._moving, call._leads, call._since = Stage.CONNECTING, True, True, there.seq
         call._media = await self._make_media(call, track, heard)
         self._calls[call.id] = call
         self._security.resume(call.id, call.peer.device, _now())
@@ -779,6 +780,10 @@ class Client:
                 await self._take(message)
 
     async def _take(self, message: ServerMessage) -> None:
+        if isinstance(message, CallEnded | CallUp | CallTakenOver):
+            known = self._calls.get(message.call)
+            if known is not None and message.seq <= known._since:
+                return  # of the time before this device took the call over, and late
         match message:
             case Sync():
                 self.policy_wanted = message.policy_wanted

@@ -29,6 +29,8 @@ interface Live {
   readonly account: string;
   /** This device made the offer of the connection of now: it called, or took the call over. */
   leads: boolean;
+  /** What the hub says of changes up to this one is of the time before this device took the call over, and came late. */
+  since: number;
   /** The offer was made to take the call over, and waits for the answer. */
   moving: boolean;
   /** The other side's devices that the call moved away from. */
@@ -203,7 +205,7 @@ export class Calls {
       const [devices, ways] = await Promise.all([this.#devices(account), this.#ways()]);
       if (this.#busy()) throw new KloudTalkError("busy");
       const live = this.#begin({ id, outgoing: there.outgoing, account, devices, local });
-      [live.leads, live.moving] = [true, true];
+      [live.leads, live.moving, live.since] = [true, true, there.seq];
       core.security.resume(id);
       const media = this.#media(live, ways, local);
       local = null; // belongs to the call now
@@ -373,6 +375,8 @@ export class Calls {
   }
 
   async #take(message: wire.ServerMessage): Promise<void> {
+    const late = message.type === "call.ended" || message.type === "call.up" || message.type === "call.taken_over";
+    if (late && message.call === this.#live?.id && message.seq <= this.#live.since) return;
     switch (message.type) {
       case "sync": return this.#sync(message);
       case "call.incoming": return this.#incoming(message);
@@ -846,7 +850,7 @@ export class Calls {
 
   #begin(of: Pick<Live, "id" | "outgoing" | "account" | "devices" | "local">): Live {
     const live: Live = {
-      ...of, leads: of.outgoing, moving: false, former: new Set(), ways: null, peer: null, media: null, route: null, hidden: false, peerHidden: false, peerMoves: false, offer: null, early: [], outbox: [], known: false, reported: false, remoteSdp: "", tried: [], timers: new Set(), interruptedAt: null,
+      ...of, leads: of.outgoing, since: 0, moving: false, former: new Set(), ways: null, peer: null, media: null, route: null, hidden: false, peerHidden: false, peerMoves: false, offer: null, early: [], outbox: [], known: false, reported: false, remoteSdp: "", tried: [], timers: new Set(), interruptedAt: null,
     };
     this.#live = live;
     return live;
