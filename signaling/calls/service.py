@@ -370,11 +370,6 @@ class CallService:
         keys += [pair.key for pair in self._pairs_with(device) if pair.key not in keys]
         if not keys:
             return [], []
-        # what another hub has stored of a device that just came from there may not have been told to this one
-        for key, (version, calls) in zip(keys, await self._store.load(keys), strict=True):
-            held = self._pairs.get(key)
-            if held is not None and counter(version) > counter(held.version):
-                self._set(held, version, calls)
         pairs = await self._load(keys)
         others = {d for pair in pairs for call in pair.calls.values() for d in _devices(call) if not self._online(d)}
         nodes = {} if self._cluster.alone else await self._cluster.locate(others)
@@ -739,7 +734,7 @@ class CallService:
     async def sweep(self) -> None:
         """End calls that should have ended a second ago: their hub is dead, or late."""
         keys = await self._store.due(self._clock() - 1.0, 200)
-        for pair in await self._load([key for key in keys if key not in self._pairs], forget_missing=True):
+        for pair in await self._load(keys, forget_missing=True):
             self._expire(pair)
 
     # --- invites -------------------------------------------------------------------------------------------------------------------------------
@@ -1244,10 +1239,7 @@ class CallService:
         version, calls = decode_state(newer)
         pair = unit.pair
         if counter(version) >= counter(pair.version):
-            gone = [call for call in pair.calls.values() if call.id not in calls]
-            self._set(pair, version, calls)
-            for device in {device for call in gone for device in _devices(call)}:
-                self._resync(device)  # whoever ended the call may not have known that the device is here
+            self._take_stored(pair, version, calls)
         else:
             # the store has lost its last writes: what this hub knows is newer, and is written over what is there
             pair.floor = max(pair.floor, counter(pair.version))
@@ -1324,19 +1316,30 @@ class CallService:
             self._let_go(pair)
 
     async def _load(self, keys: Sequence[str], *, forget_missing: bool = False) -> list[_Pair]:
-        """Pairs with live calls, from memory or Redis. ``forget_missing``: clear the index of those that have expired."""
-        wanted = [key for key in keys if key not in self._pairs]
-        found: list[_Pair] = [self._pairs[key] for key in keys if key in self._pairs]
-        for key, (version, calls) in zip(wanted, await self._store.load(wanted), strict=True):
-            if calls:
+        """Pairs with live calls, as they are stored: what another hub stored may not have been told to this one, and that one may be dead.
+
+        ``forget_missing``: clear the index of those that have expired.
+        """
+        found: list[_Pair] = []
+        for key, (version, calls) in zip(keys, await self._store.load(keys), strict=True):
+            pair = self._pairs.get(key)
+            if pair is None and calls:
                 call = next(iter(calls.values()))
-                pair = self._pairs.setdefault(key, _Pair(key, (call.caller, call.callee)))
+                pair = self._pairs[key] = _Pair(key, (call.caller, call.callee))
+            if pair is not None:
                 if counter(version) > counter(pair.version):
-                    self._set(pair, version, calls)
+                    self._take_stored(pair, version, calls)
                 found.append(pair)
             elif forget_missing:
                 await self._store.drop(key)
         return found
+
+    def _take_stored(self, pair: _Pair, version: bytes, calls: dict[str, Call]) -> None:
+        """Take a state that this hub was not told of."""
+        gone = [call for call in pair.calls.values() if call.id not in calls]
+        self._set(pair, version, calls)
+        for device in {device for call in gone for device in _devices(call)}:
+            self._resync(device)  # whoever ended the call may not have known that the device is here
 
     def _latecomers(self, devices: list[str]) -> None:
         """Devices that had no socket when a call for them was stored: who got one meanwhile may have been sent a `sync` without it; the
