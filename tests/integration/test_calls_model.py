@@ -217,8 +217,8 @@ class CallsOfATown(RuleBasedStateMachine):
     async def _consistent(self):
         """After everything was heard: what is stored, what `sync` says and what devices know are one."""
         town = self.town
+        over = await town.history()  # before: a call whose time is over may end at any moment
         stored = await town.stored()
-        over = await town.history()
         for call in stored.values() if currently_in_test_context() else ():
             event(f"live: {call.stage}{', moved' if call.stage is m.Stage.CONNECTED and len(call.up) < 2 else ''}")
         for lines in over.values() if currently_in_test_context() else ():
