@@ -101,6 +101,7 @@ class Supervisor:
             self._start()
             died = None
             while not self._stop_asked and (died := self._dead()) is None:
+                self._restart_drained()
                 self._tend_helpers()
                 due = min((helper.at for helper in self._helpers() if helper.process is None), default=math.inf) - time.monotonic()
                 ready, _, _ = select.select([wake_read], [], [], min(5.0, max(0.01, due)))
@@ -216,7 +217,7 @@ class Supervisor:
                 text = line.decode(errors="replace").rstrip("\n")
                 if text.startswith("listening on "):
                     self._ready += 1
-                    if self._ready < self._settings.workers:
+                    if self._ready != self._settings.workers:  # the others are to come, or this one is back
                         continue
                     address = self._address = text.removeprefix("listening on ")
                     with contextlib.suppress(OSError):  # it may be stopping
@@ -231,12 +232,26 @@ class Supervisor:
 
         threading.Thread(target=relay, daemon=True).start()
 
+    def _drained(self, name: str, child: subprocess.Popen[bytes]) -> bool:
+        """Whether a hub ended by itself and well, as one does that an operator drains, while another has its clients."""
+        others = [one for other, one in self._children if other.startswith("hub ") and other != name]
+        return name.startswith("hub ") and child.poll() == 0 and any(one.poll() is None for one in others)
+
+    def _restart_drained(self) -> None:
+        for position, (name, child) in enumerate(self._children):
+            if self._drained(name, child):
+                print(f"kloudtalk: {name} was drained; starting it again", file=sys.stderr, flush=True)
+                settings = _metrics_at(self._running, 2 + int(name.removeprefix("hub ")) - 1)
+                again = self._popen("hub", settings, subprocess.PIPE)
+                self._children[position] = (name, again)
+                self._relay_output(again)
+
     def _dead(self) -> str | None:
         for name, valkey in self._valkeys:
             if valkey.process is not None and valkey.process.poll() is not None:
                 return f"the {name} died (status {valkey.process.returncode})"
         for name, child in self._children:
-            if child.poll() is not None:
+            if child.poll() is not None and not self._drained(name, child):
                 return f"the {name} died (status {child.returncode})"
         return None
 

@@ -272,3 +272,20 @@ async def test_migrate_brings_the_schema_back_and_forward_and_refuses_what_it_do
     code, output = await run("migrate", KLOUDTALK_DATABASE_URL="postgresql+asyncpg://kloudtalk:secret@127.0.0.1:1/none")
     assert code == 1
     assert "secret" not in output
+
+
+async def test_a_hub_that_is_drained_is_started_again_while_the_other_serves(tmp_path):
+    async with kloudtalk("serve", "--workers", "2", "--port", "0", "--data-dir", str(tmp_path / "data")) as process:
+        await ready(process)
+
+        def hubs() -> set[int]:
+            return {pid for pid, line in children_of(process.pid).items() if "signaling hub" in line}
+
+        first = hubs()
+        assert len(first) == 2
+        os.kill(min(first), signal.SIGTERM)
+        async with asyncio.timeout(40):
+            while len(hubs() - {min(first)}) != 2:  # noqa: ASYNC110 - processes tell nobody
+                await asyncio.sleep(0.05)
+        assert max(first) in hubs()
+        assert process.returncode is None
