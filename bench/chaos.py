@@ -360,7 +360,7 @@ async def run(folder: Path, *, calls: int, faults: list[str], expire: bool = Tru
     people = await seed(folder / "data", 2 * calls)
     rng = random.Random(20261124)
     async with (
-        fleet(folder, 3, gated="partition" in faults, movable_clocks="jump-clock" in faults) as ships,
+        fleet(folder, 3, movable_clocks="jump-clock" in faults) as ships,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
     ):
         redis = Redis.from_url(ships.book.url)

@@ -84,8 +84,6 @@ class Fleet:
     book: EmbeddedValkey
     gate: Gate
     environment: dict[str, str]
-    gated: bool = False
-    """Whether the last hub reaches Redis through the gate, which is as fast as this process is free."""
     movable_clocks: bool = False
     """Whether the hubs' clocks can be moved: it makes every look at the clock a look at a file, and a hub several times as slow."""
     hubs: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -96,10 +94,10 @@ class Fleet:
         return (self.folder / f"hub{number}.log").read_text(errors="replace")
 
     def start_hub(self, number: int) -> None:
-        """Start a hub and wait until it listens. With ``gated``, the last one reaches Redis through the gate."""
+        """Start a hub and wait until it listens. The last one reaches Redis through the gate."""
         port = self.ports.setdefault(number, free_port())
         environment = dict(self.environment)
-        if self.gated and number == 2:
+        if number == 2:
             environment["KLOUDTALK_REDIS_URL"] = f"redis://127.0.0.1:{self.gate.port}"
         clock = self.folder / f"clock{number}"
         if self.movable_clocks and Path(_FAKETIME).exists():
@@ -139,7 +137,7 @@ class Fleet:
 
 
 @contextlib.asynccontextmanager
-async def fleet(folder: Path, hubs: int, *, gated: bool = False, movable_clocks: bool = False) -> AsyncIterator[Fleet]:
+async def fleet(folder: Path, hubs: int, *, movable_clocks: bool = False) -> AsyncIterator[Fleet]:
     """Valkeys, a key-holder and hubs; at the end all of them are ended, by pid."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -164,7 +162,7 @@ async def fleet(folder: Path, hubs: int, *, gated: bool = False, movable_clocks:
         keyholder = subprocess.Popen(  # noqa: ASYNC220 - it only starts
             [sys.executable, "-m", "signaling", "keyholder"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
-    made = Fleet(folder, valkey, book, gate, environment, gated, movable_clocks)
+    made = Fleet(folder, valkey, book, gate, environment, movable_clocks)
     try:
         until = time.monotonic() + 30
         while not socket.exists():

@@ -7,7 +7,6 @@ calling each other. Each client has an address of its own, as on the internet.
 
 import argparse
 import asyncio
-import contextlib
 import os
 import random
 import resource
@@ -36,7 +35,7 @@ _LIVE: Final = 20
 _PAUSE: Final = 0.5
 """Seconds between the calls of a pair."""
 _LIMIT: Final = 300.0
-"""Seconds after which no more are waited for."""
+"""Seconds after which the run has failed."""
 
 
 def backoff(attempt: int, rng: random.Random) -> float:
@@ -202,15 +201,13 @@ async def stampede(ships: Fleet, crowd: Crowd, callers: Callers | None, *, kill:
             client.cut()
     stored = cpu_seconds(valkeys)
     up = time.perf_counter()
-    with contextlib.suppress(TimeoutError):  # the report says how many are back
-        async with asyncio.timeout(_LIMIT):
-            await crowd.everyone.wait()
+    async with asyncio.timeout(_LIMIT):
+        await crowd.everyone.wait()
     used, stored = cpu_seconds([ships.hubs[0].pid]) - used, cpu_seconds(valkeys) - stored
     busy = callers.take() if callers is not None else []
     count = len(crowd.clients)
     result = {
         "clients": count,
-        "back": crowd.online,
         "seconds": round(time.perf_counter() - crowd.began, 2),
         "seconds_since_the_hub_listens": round(time.perf_counter() - up, 2),
         "told_to_wait": crowd.waits,
@@ -218,8 +215,8 @@ async def stampede(ships: Fleet, crowd: Crowd, callers: Callers | None, *, kill:
         "codes": dict(crowd.said),
         "hello_p50_ms": at(crowd.hellos, 0.5),
         "hello_p99_ms": at(crowd.hellos, 0.99),
-        "back_p50_ms": at(crowd.returns, 0.5),
-        "back_p99_ms": at(crowd.returns, 0.99),
+        "back_p50_s": round(sorted(crowd.returns)[count // 2], 2),
+        "back_p99_s": round(sorted(crowd.returns)[count * 99 // 100], 2),
         "hub_cpu_ms_per_hello": round(1000 * used / count, 3),
         "valkey_cpu_ms_per_hello": round(1000 * stored / count, 3),
     }
@@ -301,7 +298,7 @@ def main() -> int:
             "errors": failures, **results,
         }
     )  # fmt: skip
-    return 0 if all(one["back"] == one["clients"] for one in results.values()) else 1
+    return 0
 
 
 if __name__ == "__main__":

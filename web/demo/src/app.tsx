@@ -110,6 +110,7 @@ const WAITS: Record<ConnectionCause, Message> = {
   interrupted: "Reconnecting…",
   going_away: "Server restarts…",
   rate_limited: "Too fast, waiting",
+  shut_out: "Not let in",
 };
 
 function Connection() {

@@ -114,7 +114,7 @@ export function accountState(answer: wire.Account): AccountState {
   return {
     account: answer.account, phone: answer.phone, email: answer.email, createdAt: answer.created_at, policyVersion: answer.policy_version,
     whoCanCall: answer.who_can_call, alwaysRelay: answer.always_relay, country: answer.country === "" ? null : answer.country,
-    restrictedAt: answer.restricted_at ?? null, business: answer.business ?? false,
+    restrictedAt: answer.restricted_at ?? null, blockedAt: answer.blocked_at ?? null, blockedFor: answer.blocked_for ?? null, business: answer.business ?? false,
     lastSeen: { to: answer.last_seen.to, excepted: answer.last_seen.excepted ?? [] }, online: { to: answer.online.to, excepted: answer.online.excepted ?? [] },
     name: answer.name ?? null, about: answer.about ?? null, aboutChangedAt: answer.about_changed_at ?? null, pictureChangedAt: answer.picture_changed_at ?? null,
   };

@@ -14,7 +14,7 @@ const PING_TIMEOUT = 2_500;
 const SILENCE = { call: 5_000, idle: 45_000 } as const;
 /** Milliseconds that a connection must have lasted for the next back-off to start from the beginning. */
 const STEADY = 5_000;
-const CLOSE = { goingAway: 1001, tryLater: 1013, unauthenticated: 4401, replaced: 4409, rateLimited: 4429 } as const;
+const CLOSE = { goingAway: 1001, tryLater: 1013, unauthenticated: 4401, frozen: 4403, blocked: 4406, replaced: 4409, rateLimited: 4429 } as const;
 /** Milliseconds within which clients of a hub that goes away come back, at random; who is in a call comes first. */
 const SPREAD = { call: 250, idle: 1_500 } as const;
 
@@ -239,6 +239,7 @@ export class Socket {
     if (code === CLOSE.goingAway) [wait, cause] = [random() * (this.#inCall ? SPREAD.call : SPREAD.idle), "going_away"];
     else if (code === CLOSE.rateLimited) [wait, cause] = [Math.max(wait, 5_000 * (0.5 + random() / 2)), "rate_limited"];
     else if (code === CLOSE.tryLater) cause = "server";
+    else if (code === CLOSE.frozen || code === CLOSE.blocked) cause = "shut_out";
     // on an open connection: the session ended. The next `hello` says so for certain
     else if (code === CLOSE.unauthenticated) wait = 0;
     this.#events.connection({ status: "waiting", retryAt: now() + wait, cause });

@@ -9,6 +9,7 @@ export type Phase = "signed_out" | "registering" | "linking" | "ready";
 export type PushStatus = "unsupported" | "denied" | "off" | "on";
 export type WhoCanCall = "everyone" | "contacts" | "nobody";
 export type LastSeenTo = "everyone" | "contacts" | "contacts_except" | "nobody";
+export type BlockedFor = "abuse" | "spam" | "fraud" | "legal" | "security" | "terms";
 export type OnlineTo = LastSeenTo | "same_as_last_seen";
 export type EndReason = Reason;
 export type CallStage = "inviting" | "ringing" | "connecting" | "connected" | "ended";
@@ -22,9 +23,10 @@ export interface ConnectionState {
 }
 /**
  * `no_network`: the browser has none. `server`: the server does not answer. `interrupted`: the connection broke. `going_away`: the server is
- * restarted or hands over. `rate_limited`: this device sent too much.
+ * restarted or hands over. `rate_limited`: this device sent too much. `shut_out`: the
+ * account is frozen or blocked; the account says which.
  */
-export type ConnectionCause = "no_network" | "server" | "interrupted" | "going_away" | "rate_limited";
+export type ConnectionCause = "no_network" | "server" | "interrupted" | "going_away" | "rate_limited" | "shut_out";
 export interface RegistrationState {
   readonly phone: string; readonly email: string; readonly phoneVerified: boolean; readonly emailVerified: boolean;
   readonly expiresAt: number; readonly resendAt: { readonly phone: number | null; readonly email: number | null };
@@ -46,6 +48,9 @@ export interface AccountState {
   readonly alwaysRelay: boolean;
   /** Since when the account is frozen; null: it is not. */
   readonly restrictedAt: number | null;
+  /** Since when the account is blocked by who runs the server, and what for; null: it is not. */
+  readonly blockedAt: number | null;
+  readonly blockedFor: BlockedFor | null;
   /** A business: who deals with it sees that. */
   readonly business: boolean;
   /** Of the number (ISO 3166-1 alpha-2). */

@@ -157,7 +157,7 @@ test("an opening that leads nowhere is given up", async () => {
 });
 
 test("a hub that goes away, limits or has no network behind it is named, with its own wait", async () => {
-  for (const [code, network, cause, wait] of [[1001, true, "going_away", 750], [4429, true, "rate_limited", 3_750], [1006, false, "no_network", 187.5], [1013, true, "server", 187.5]] as const) {
+  for (const [code, network, cause, wait] of [[1001, true, "going_away", 750], [4429, true, "rate_limited", 3_750], [4406, true, "shut_out", 187.5], [1006, false, "no_network", 187.5], [1013, true, "server", 187.5]] as const) {
     const { socket, timers, seen } = make(network);
     socket.connect();
     await turn();

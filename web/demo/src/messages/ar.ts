@@ -361,6 +361,16 @@ const arabic: Catalogue = {
   "Freeze your account? Nothing is deleted, and nothing is done with it: nobody can call you, you disappear from your contacts’ lists, and you cannot call. You can unfreeze it at any time.":
     "تجميد حسابك؟ لا يُحذف شيء ولا يُفعل به شيء: لا يستطيع أحد الاتصال بك، وتختفي من قوائم جهات اتصالك، ولا يمكنك الاتصال. يمكنك إلغاء التجميد في أي وقت.",
   "Freeze account": "تجميد الحساب",
+  "Not let in": "غير مسموح بالدخول",
+  "Account blocked": "الحساب محظور",
+  "Who runs this server has blocked your account, since {date}.": "حظر مشغّل هذا الخادم حسابك منذ {date}.",
+  "If you think that this is wrong, ask support.": "إن كنت ترى أن هذا خطأ فاسأل الدعم.",
+  "For harassing or threatening others, or calls that they did not want.": "بسبب مضايقة آخرين أو تهديدهم أو الاتصال بهم رغمًا عنهم.",
+  "For spam.": "بسبب الرسائل المزعجة.",
+  "For fraud.": "بسبب الاحتيال.",
+  "Because the law or a court demands it.": "لأن القانون أو المحكمة تطلب ذلك.",
+  "Because somebody else seems to have it.": "لأن شخصًا آخر يبدو أنه يستخدمه.",
+  "For breaking the terms of use.": "بسبب مخالفة شروط الاستخدام.",
   "Account frozen": "الحساب مجمّد",
   "Your account is frozen since {date}. Everything is kept; nothing is done with it.":
     "حسابك مجمّد منذ {date}. كل شيء محفوظ، ولا يُفعل به شيء.",

@@ -360,6 +360,16 @@ export default {
   "Freeze your account? Nothing is deleted, and nothing is done with it: nobody can call you, you disappear from your contacts’ lists, and you cannot call. You can unfreeze it at any time.":
     "Dein Konto einfrieren? Nichts wird gelöscht, und nichts wird damit getan: Niemand kann dich anrufen, du verschwindest aus den Listen deiner Kontakte, und du kannst nicht anrufen. Du kannst es jederzeit auftauen.",
   "Freeze account": "Konto einfrieren",
+  "Not let in": "Nicht hereingelassen",
+  "Account blocked": "Konto gesperrt",
+  "Who runs this server has blocked your account, since {date}.": "Wer diesen Server betreibt, hat dein Konto gesperrt, seit {date}.",
+  "If you think that this is wrong, ask support.": "Wenn du meinst, dass das falsch ist, frag die Hilfe.",
+  "For harassing or threatening others, or calls that they did not want.": "Weil andere belästigt, bedroht oder ungewollt angerufen wurden.",
+  "For spam.": "Wegen Spam.",
+  "For fraud.": "Wegen Betrugs.",
+  "Because the law or a court demands it.": "Weil das Gesetz oder ein Gericht es verlangt.",
+  "Because somebody else seems to have it.": "Weil jemand anderes es zu haben scheint.",
+  "For breaking the terms of use.": "Wegen eines Verstoßes gegen die Nutzungsbedingungen.",
   "Account frozen": "Konto eingefroren",
   "Your account is frozen since {date}. Everything is kept; nothing is done with it.":
     "Dein Konto ist seit {date} eingefroren. Alles bleibt erhalten; nichts wird damit getan.",

@@ -1,4 +1,4 @@
-import type { Objection } from "@kloudtalk/sdk";
+import type { AccountState, Objection } from "@kloudtalk/sdk";
 import { useEffect, useState } from "preact/hooks";
 import { type Message, t, translated } from "../i18n";
 import { DeleteAccount } from "./delete";
@@ -25,23 +25,33 @@ export function Rights() {
   );
 }
 
-/** Finds out whether the account is frozen: such an account has no connection that would tell. */
+/** Finds out whether the account is frozen or blocked: such an account has no connection that would tell. */
 export function useFrozen(): boolean {
   const { client, state } = useTalk();
-  useEffect(() => { if (state.account === null && state.connection.status === "waiting") client.refreshAccount().catch(() => undefined); }, [state.connection.status]);
-  return (state.account?.restrictedAt ?? null) !== null;
+  const { status, cause } = state.connection;
+  useEffect(() => { if (status === "waiting" && (state.account === null || cause === "shut_out")) client.refreshAccount().catch(() => undefined); }, [status, cause]);
+  return (state.account?.restrictedAt ?? state.account?.blockedAt ?? null) !== null;
 }
 
-/** In the place of every view of a frozen account: what that means, and what works (P23). */
+const BLOCKED_FOR: Record<NonNullable<AccountState["blockedFor"]>, Message> = {
+  abuse: "For harassing or threatening others, or calls that they did not want.", spam: "For spam.", fraud: "For fraud.",
+  legal: "Because the law or a court demands it.", security: "Because somebody else seems to have it.", terms: "For breaking the terms of use.",
+};
+
+/** In the place of every view of a frozen or blocked account: what that means, and what works (P23). */
 export function Frozen() {
   const { client, state } = useTalk();
   const { busy, error, run } = useAction();
   const download = useAction();
-  const since = state.account?.restrictedAt ?? null;
+  const blocked = state.account?.blockedAt ?? null;
+  const since = blocked ?? state.account?.restrictedAt ?? null;
   if (since === null) return null;
   return (
     <div class="narrow stack">
-      <Title lead={t("Your account is frozen since {date}. Everything is kept; nothing is done with it.", { date: day(since) })}>{t("Account frozen")}</Title>
+      {blocked === null
+        ? <Title lead={t("Your account is frozen since {date}. Everything is kept; nothing is done with it.", { date: day(since) })}>{t("Account frozen")}</Title>
+        : <Title lead={t("Who runs this server has blocked your account, since {date}.", { date: day(since) })}>{t("Account blocked")}</Title>}
+      {blocked === null ? null : <p class="note warn" role="alert">{t(BLOCKED_FOR[state.account?.blockedFor ?? "terms"])} {t("If you think that this is wrong, ask support.")}</p>}
       <section class="card stack" aria-labelledby="meaning">
         <h2 id="meaning">{t("What that means")}</h2>
         <ul class="prose">
@@ -50,7 +60,7 @@ export function Frozen() {
           <li>{t("Your contacts, calls, settings and devices stay as they are, for as long as you like.")}</li>
         </ul>
         <Failure error={error} />
-        <button type="button" class="primary wide" disabled={busy} onClick={() => void run(() => client.restrict(false))}>{t("Unfreeze my account")}</button>
+        {blocked === null ? <button type="button" class="primary wide" disabled={busy} onClick={() => void run(() => client.restrict(false))}>{t("Unfreeze my account")}</button> : null}
       </section>
       <section class="card stack" aria-labelledby="works">
         <h2 id="works">{t("What you can do meanwhile")}</h2>
