@@ -48,6 +48,8 @@ export class Route {
   #last: Look | null = null;
   #measured: { look: Look; at: number } | null = null;
   #tally: Tally | null = null;
+  /** Legs that are waited for. */
+  #legs = 0;
   /** This side has reached its leg of this epoch, but nothing has come. */
   #ready = false;
   /** When the last packet came in this epoch; null: none has. */
@@ -92,7 +94,8 @@ export class Route {
   /** What ICE says. */
   state(state: "connected" | "disconnected" | "failed"): void {
     if (state === "connected") this.#look();
-    else if (state === "failed" || this.#ladder.carried) this.#lost();
+    // while a leg is waited for, it is the way before that has failed: Firefox says so at once of one without any candidate
+    else if (this.#legs === 0 && (state === "failed" || this.#ladder.carried)) this.#lost();
   }
 
   /** The networks of this device changed. */
@@ -164,6 +167,7 @@ export class Route {
   }
 
   async #overRelay(epoch: number): Promise<void> {
+    this.#legs++;
     try {
       await this.#media.toLeg(this.#events.peer(), async (credentials) => {
         const leg = await this.#events.leg(credentials, () => epoch === this.epoch);
@@ -173,6 +177,8 @@ export class Route {
       });
     } catch {
       this.#take({ type: "no_relay", epoch });
+    } finally {
+      this.#legs--;
     }
   }
 
