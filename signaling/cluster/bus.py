@@ -115,11 +115,12 @@ class Bus:
                 while self._one and (more := await self._more(key)):
                     for data in more:
                         self._take(data)
-            except ResponseError as error:
-                if self._one or "unknown command" not in str(error).lower():
-                    raise
-                self._one = True
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # whatever it is: a hub that does not read what it is told is worse than none
+                if not self._one and isinstance(error, ResponseError) and "unknown command" in str(error).lower():
+                    self._one = True
+                    continue
+                if not isinstance(error, RedisError | OSError | TimeoutError):
+                    log.error("bus: defect %s while reading", type(error).__name__)
                 self._nodes.missed()
                 log.error("bus: Redis does not answer (%s)", type(error).__name__)
                 await asyncio.sleep(0.5)

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -81,14 +81,14 @@ class _Spans:
         ids: tuple[int, int] | None = None,
         kind: SpanKind = SpanKind.INTERNAL,
         bad: bool = False,
-        events: Mapping[float, tuple[str, Attributes]] | None = None,
+        events: Sequence[tuple[float, str, Attributes]] = (),
     ) -> SpanContext:
         """One span. Times in seconds since 1970; ``ids``: of a root, its trace and span."""
         context = Context() if parent is None else api.set_span_in_context(NonRecordingSpan(parent), Context())
         self._ids.trace, self._ids.span = (0, 0) if ids is None else ids
         span = self._tracer.start_span(name, context, kind, dict(attributes), start_time=_nanos(begin))
         self._ids.trace = self._ids.span = 0
-        for at, (what, more) in (events or {}).items():
+        for at, what, more in events:
             span.add_event(what, dict(more), _nanos(at))
         if bad:
             span.set_status(Status(StatusCode.ERROR))
@@ -135,10 +135,10 @@ class CallTraces:
         root = self._root(after.id)
         if root is None:
             return
-        begin, events = _began(before), {}
+        begin, events = _began(before), list[tuple[float, str, Attributes]]()
         if before.stage is Stage.CONNECTED:
             marks = [mark for mark in after.trail if mark.what in (What.MEDIA, What.MOVED, What.LEFT, What.BACK)]
-            events = {after.created_at + mark.at / 1000: (str(mark.what), _mark(mark.side, mark.rung)) for mark in marks}
+            events = [(after.created_at + mark.at / 1000, str(mark.what), _mark(mark.side, mark.rung)) for mark in marks]
         attributes = {"kloudtalk.call": after.id, "kloudtalk.hub": self._node, "kloudtalk.next": str(after.stage)}
         reason = {} if after.reason is None else {"kloudtalk.reason": str(after.reason)}
         bad = after.reason in _BAD

@@ -79,6 +79,17 @@ async def test_a_call_across_hubs_from_invite_to_hangup(town):
     }
 
 
+async def test_a_hub_whose_inbox_answers_with_an_error_for_a_moment_reads_on(town, redis):
+    ann, ben = await town.phone(town.ann, 0, 0), await town.phone(town.ben, 0, 1)
+    nodes = town.hubs[1].hub.cluster.nodes
+    errors: list[bool] = []
+    nodes.missed = lambda: errors.append(True)
+    await redis.set(f"inbox:{nodes.node}", "no list")  # any answer that is an error; a Redis that starts or is full gives others
+    await eventually(lambda: errors)
+    await redis.delete(f"inbox:{nodes.node}")
+    await connected(town, ann, ben)
+
+
 async def test_two_accepts_at_once_on_two_hubs_have_one_winner(town):
     ann, one, other = await town.phone(town.ann, 0, 0), await town.phone(town.ben, 0, 1), await town.phone(town.ben, 1, 2)
     for _ in range(10):
