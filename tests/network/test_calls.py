@@ -20,14 +20,14 @@ pytestmark = pytest.mark.network
 
 
 @contextlib.asynccontextmanager
-async def world(folder: Path, caller: str, callee: str) -> AsyncIterator[tuple[Lab, Service, Talker, Talker]]:
-    """A lab with every server, and Alice and Bob in it."""
+async def world(folder: Path, caller: str, callee: str, *, turn: bool = True) -> AsyncIterator[tuple[Lab, Service, Talker, Talker]]:
+    """A lab with every server, or without TURN as installed, and Alice and Bob in it."""
     folder.chmod(0o755)
     with lab() as network:
         authority = make_authority(folder / "ca")
         async with (
-            turn_server(network, folder / "turn", authority),
-            service(network, folder / "data", turn=True, relay=True) as running,
+            turn_server(network, folder / "turn", authority) if turn else contextlib.nullcontext(),
+            service(network, folder / "data", turn=turn, relay=True) as running,
             people(network, running, authority, {"Alice": ("alice", caller), "Bob": ("bob", callee)}) as both,
         ):
             yield network, running, both["Alice"], both["Bob"]
@@ -79,8 +79,9 @@ async def test_every_network_connects(tmp_path: Path) -> None:
         await end(alice, bob)
 
 
-async def test_who_hides_is_not_seen_and_who_relays_cannot_listen(tmp_path: Path) -> None:
-    async with world(tmp_path, "firefox", "chromium") as (network, running, alice, bob):
+@pytest.mark.parametrize("turn", [True, False], ids=["turn and relay", "relay only"])
+async def test_who_hides_is_not_seen_and_who_relays_cannot_listen(turn: bool, tmp_path: Path) -> None:
+    async with world(tmp_path, "firefox", "chromium", turn=turn) as (network, running, alice, bob):
         await alice.always_relay(True)
         for caller, callee in itertools.permutations((alice, bob)):
             with capture(network, "bob") as at_bob, capture(network, "server") as at_server:

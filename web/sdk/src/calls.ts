@@ -6,7 +6,7 @@ import type { Core } from "./core.js";
 import { deliver } from "./delivery.js";
 import { NOWHERE, over, told, without, type Elsewhere } from "./elsewhere.js";
 import { KloudTalkError } from "./errors.js";
-import { Media } from "./media.js";
+import { isTurn, Media } from "./media.js";
 import { measured, UNKNOWN } from "./quality.js";
 import { Route } from "./route.js";
 import { safetyNumber } from "./safety-number.js";
@@ -698,7 +698,7 @@ export class Calls {
       state: (state) => { live.route?.state(state); },
     });
     live.media = media;
-    const turn = ways.servers.some(({ urls }) => [urls].flat().some((url) => url.startsWith("turn")));
+    const turn = ways.servers.some(isTurn);
     live.tried = [...(live.hidden ? [] : ["direct"] as const), ...(turn && !(live.hidden && ways.relay) ? ["turn"] as const : [])];
     this.#tried(live);
     live.route = new Route(platform, media, live.leads, ways.relay, {

@@ -1,7 +1,8 @@
 /** One WebRTC connection: audio both ways, candidates in batches, ICE restarts towards the other side or a relay's leg, what the browser counts. */
+import { randomId } from "./bytes.js";
 import type { Platform } from "./platform.js";
 import type { Look } from "./quality.js";
-import { iceCredentials, overLeg, preferred, relayedOnly, setupRole, withoutAddresses, withRobustOpus, type IceCredentials, type Leg } from "./sdp.js";
+import { iceCredentials, overLeg, preferred, relayedOnly, setupRole, withCredentials, withoutAddresses, withRobustOpus, type IceCredentials, type Leg } from "./sdp.js";
 import type { Rung } from "./state.js";
 
 const BATCH = 40;
@@ -30,6 +31,8 @@ export class Media {
   readonly #remote: MediaStream;
   readonly #iceServers: RTCIceServer[];
   readonly #hidden: boolean;
+  /** Hidden, with a relay and no TURN server: the other side's candidates are never used, and it gets nothing with which it could check one of ours. */
+  readonly #sealed: boolean;
   #shut: boolean;
   #waiting: RTCIceCandidateInit[] = [];
   #ended = false;
@@ -46,10 +49,13 @@ export class Media {
     this.#platform = platform;
     this.#events = events;
     this.#local = local;
-    this.#iceServers = [...iceServers];
     this.#hidden = hidden;
     this.#shut = closed;
-    const pc = (this.#pc = new platform.RTCPeerConnection(this.#configuration(hidden)));
+    this.#sealed = closed && !iceServers.some(isTurn);
+    // of no use to a sealed one: what STUN finds is never said
+    this.#iceServers = this.#sealed ? [] : [...iceServers];
+    // Firefox calls ICE without any candidate of its own failed at once, and never sends media on that connection again, though a restart gets through
+    const pc = (this.#pc = new platform.RTCPeerConnection(this.#configuration(hidden && !this.#sealed)));
     this.#remote = new MediaStream();
     for (const track of local.getAudioTracks()) pc.addTrack(track, local);
     pc.ontrack = ({ track }) => {
@@ -194,7 +200,7 @@ export class Media {
     if (this.#pc.signalingState === "have-local-offer") await this.#pc.setLocalDescription({ type: "rollback" });
     this.#waiting = [];
     this.#ended = false;
-    if (exposed) {
+    if (exposed && !this.#sealed) {
       this.#shut = false;
       this.#pc.setConfiguration(this.#configuration(this.#hidden, near));
     }
@@ -202,13 +208,15 @@ export class Media {
   }
 
   #configuration(relayed: boolean, near = false): RTCConfiguration {
-    const iceServers = near ? this.#iceServers.filter(({ urls }) => [urls].flat().every((url) => url.startsWith("stun:"))) : this.#iceServers;
+    const iceServers = near ? this.#iceServers.filter((server) => !isTurn(server)) : this.#iceServers;
     return { iceServers, bundlePolicy: "max-bundle", iceTransportPolicy: relayed ? "relay" : "all" };
   }
 
   #said(): string {
     const sdp = this.#pc.localDescription?.sdp ?? "";
-    return this.#hidden ? withoutAddresses(sdp) : sdp;
+    if (!this.#hidden) return sdp;
+    // candidates of this device answer those who know its credentials; nobody is to find out whether an address that they guessed is one
+    return withoutAddresses(this.#sealed ? withCredentials(sdp, { ufrag: randomId(), pwd: randomId() }) : sdp);
   }
 
   #heard(sdp: string): string {
@@ -247,6 +255,11 @@ interface Report {
   readonly candidateType?: string; readonly relayProtocol?: string; readonly address?: string; readonly ip?: string; readonly port?: number;
   readonly packetsSent?: number; readonly packetsReceived?: number; readonly packetsLost?: number; readonly jitter?: number; readonly roundTripTime?: number;
   readonly concealedSamples?: number; readonly totalSamplesReceived?: number;
+}
+
+/** Whether there is a TURN server among an entry's addresses. */
+export function isTurn({ urls }: RTCIceServer): boolean {
+  return [urls].flat().some((url) => /^turns?:/u.test(url));
 }
 
 function address(host: string | undefined, port: string | number | undefined): string {

@@ -33,6 +33,15 @@ export function withoutAddresses(sdp: string): string {
   }));
 }
 
+/** The description with other ICE credentials. They may be base64url, whose `-` and `_` are made ice-chars (RFC 8839, section 5.4). */
+export function withCredentials(sdp: string, { ufrag, pwd }: IceCredentials): string {
+  const iceChars = (text: string): string => text.replace(/-/gu, "+").replace(/_/gu, "/");
+  return joined(lines(sdp).map((line) => {
+    if (line.startsWith("a=ice-ufrag:")) return `a=ice-ufrag:${iceChars(ufrag)}`;
+    return line.startsWith("a=ice-pwd:") ? `a=ice-pwd:${iceChars(pwd)}` : line;
+  }));
+}
+
 /** A candidate of a TURN server without the address that the server saw (RFC 8839, section 5.1: raddr); null: it is not a TURN server's. */
 export function relayedOnly(candidate: string): string | null {
   if (!/ typ relay( |$)/u.test(candidate)) return null;
