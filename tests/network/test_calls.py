@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -83,7 +82,8 @@ async def test_every_network_connects(tmp_path: Path) -> None:
 async def test_who_hides_is_not_seen_and_who_relays_cannot_listen(turn: bool, tmp_path: Path) -> None:
     async with world(tmp_path, "firefox", "chromium", turn=turn) as (network, running, alice, bob):
         await alice.always_relay(True)
-        for caller, callee in itertools.permutations((alice, bob)):
+        # without TURN one way round will do here: browser/test_always_relay.py has both
+        for caller, callee in [(alice, bob), (bob, alice)] if turn else [(alice, bob)]:
             with capture(network, "bob") as at_bob, capture(network, "server") as at_server:
                 outcome = await call(caller, callee)
                 assert outcome.connected
