@@ -95,7 +95,7 @@ async def test_the_phones_own_picker_is_offered_where_there_is_one(browser: str,
         await page.click("link", "Back")
         await page.click("link", "Import contacts")
         await page.click("button", "From this phone")
-        await page.sees("2 numbers found, 1 more than once")
+        await page.sees("2 numbers found. 1 of them more than once.")
         await page.click("button", "Find 2 contacts")
         await page.sees("2 numbers added")
         assert page.console == []
