@@ -109,8 +109,9 @@ async def changes(
     authority: Authority,
     report: Callable[[str], None],
     pairs: Sequence[tuple[str, str]] = tuple((browser, browser) for browser in BROWSERS),
+    within: float = BACK_WITHIN,
 ) -> tuple[list[str], list[str]]:
-    """What happens under a call; seconds without audio at either side. Too long is more than ``BACK_WITHIN``, or ``STARVED`` where the machine
+    """What happens under a call; seconds without audio at either side. Too long is more than ``within``, or ``STARVED`` where the machine
     had nothing left to give meanwhile.
     """
     lines, failed = [], []
@@ -144,7 +145,7 @@ async def changes(
                 change()
                 longest = await asyncio.gather(*gaps)
                 free, all_ = (now - then for now, then in zip(idle(), before, strict=True))
-                limit = STARVED if free < 0.05 * all_ else BACK_WITHIN
+                limit = STARVED if free < 0.05 * all_ else within
                 after = rung(await alice.stats()) or "none"
                 shown = " / ".join("no audio" if gap < 0 else f"{gap / 1000:.1f}" for gap in longest)
                 lines.append(f"| {what} | {between} | {after} | {shown} |")
