@@ -17,6 +17,7 @@ from aioice.ice import CandidatePair, Connection, StunProtocol
 
 from media.gate import GateCounts
 from media.plane import Address
+from media.tasks import end_tasks
 
 MAX_PAIRS: Final = 12
 """Addresses that one generation may have checks with: Wi-Fi, mobile and VPN, IPv4 and IPv6, each behind a NAT that changes its mind."""
@@ -300,8 +301,7 @@ class IceAgent(Connection):
         self.closed = True
         await super().close()
         if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
+            await end_tasks(self._connecting)
 
 
 def read(data: bytes) -> stun.Message | None:

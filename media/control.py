@@ -28,6 +28,7 @@ from redis.exceptions import RedisError
 
 from media.relay import WAIT, Direction, Relay, RelayFullError
 from media.report import EVERY, RelayLoad, Reporter, Sample, decode_samples, quality_key, store_samples
+from media.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -163,8 +164,7 @@ class _Subscriber:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end_tasks(self._task)
 
     async def _run(self) -> None:
         wait = 0.1
@@ -303,8 +303,7 @@ class RelayControl:
     async def leave(self) -> bool:
         """Take no more calls, and tell hubs whose calls must move. Says whether there is another relay for them."""
         if self._lease is not None:
-            self._lease.cancel()
-            await asyncio.wait([self._lease])
+            await end_tasks(self._lease)
         with contextlib.suppress(RedisError, OSError):
             await _typed(self._redis.hdel(_RELAYS, self.id))
             await self._redis.publish(_EVENTS, _encode(Ending(self.id, tuple(self._relay.pairs()))))
@@ -314,8 +313,7 @@ class RelayControl:
     async def close(self) -> None:
         """Stop listening."""
         if self._sampler is not None:
-            self._sampler.cancel()
-            await asyncio.wait([self._sampler])
+            await end_tasks(self._sampler)
         await self._subscriber.close()
         for task in tuple(self._tasks):
             task.cancel()

@@ -15,6 +15,7 @@ from media.gate import GateCounts
 from media.leg import Leg, Shared
 from media.plane import Address, Plane
 from media.quality import mos
+from media.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -270,8 +271,7 @@ class Relay:
         """End everything, the data plane too."""
         self._draining = True
         if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.wait([self._sweeper])
+            await end_tasks(self._sweeper)
         for name in tuple(self._pairs):
             await self.release(name)
         await self._shared.plane.close()

@@ -22,6 +22,7 @@ from signaling.gateway.request import Handlers, RestRequest, Session
 from signaling.limits.rules import RELAY_LEGS_OF_DEVICE
 from signaling.limits.service import Limits
 from signaling.storage.redis import AnyRedis
+from signaling.tasks import end_tasks
 from signaling.telemetry.counting import count
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.messages import CallRelay, CallRelayEnding, Ok, RelayLeg, ServerMessage
@@ -144,10 +145,7 @@ class RelayService:
     async def close(self) -> None:
         """Stop. Calls stay on their relays."""
         tasks = [*self._loops, *self._tasks]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end_tasks(*tasks)
         await self.directory.close()
 
     async def available(self) -> bool:

@@ -1,7 +1,6 @@
 """The WebSocket from the client's side: ``hello``, requests and their answers, reconnecting with jitter."""
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,7 @@ import aiohttp
 import msgspec
 
 from signaling.client.rest import ClientError
+from signaling.tasks import end_tasks
 from signaling.wire.codec import decode_server, encode
 from signaling.wire.errors import ErrorCode
 from signaling.wire.messages import SUBPROTOCOL, CloseCode, Error, Hello, Ok, Request, ServerMessage, Sync
@@ -84,9 +84,7 @@ class Socket:
     async def close(self) -> None:
         """Close for good."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks(self._task)
 
     async def _run(self) -> None:
         attempt = 0

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError, ResponseError
 from signaling.cluster.messages import BusMessage, Missed, decode_bus, encode_bus
 from signaling.cluster.nodes import Nodes
 from signaling.storage.redis import AnyRedis, run_script
+from signaling.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +65,7 @@ class Bus:
         if self._flushing is not None:
             await asyncio.wait([self._flushing], timeout=2)
         if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+            await end_tasks(self._reading)
 
     def send(self, node: str, message: BusMessage) -> None:
         """Tell one hub. A hint: dropped when Redis does not answer."""

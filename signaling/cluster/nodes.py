@@ -15,6 +15,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from signaling.storage.redis import AnyRedis, run_script
+from signaling.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -111,10 +112,7 @@ class Nodes:
 
     async def _stop(self) -> None:
         tasks = [*self._cares, *([] if self._task is None else [self._task])]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end_tasks(*tasks)
 
     async def close(self) -> None:
         """Give the lease back: the others see at once that this hub is gone."""

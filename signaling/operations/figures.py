@@ -21,6 +21,7 @@ from signaling.operations.tally import SPAN, Ended, by_span, ended, span_of
 from signaling.storage.redis import AnyRedis
 from signaling.storage.sql import Database
 from signaling.storage.tables import objections
+from signaling.tasks import end_tasks
 from signaling.wire.rest import Interest
 
 log = logging.getLogger(__name__)
@@ -60,8 +61,7 @@ class FigureKeeper:
     async def close(self) -> None:
         """Write what waits, and stop."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end_tasks(self._task)
         await self._try()
 
     async def _run(self) -> None:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from redis.exceptions import RedisError
 
 from signaling.storage.redis import AnyRedis
+from signaling.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +91,7 @@ class HubLoads:
     async def close(self) -> None:
         """Stop; the others see at once that there is nothing to be seen any more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await end_tasks(self._task)
         try:
             await self._redis.unlink(_key(self._node))
         except (RedisError, OSError, TimeoutError):

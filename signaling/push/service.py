@@ -15,6 +15,7 @@ from signaling.push.encryption import check_key
 from signaling.push.rules import Result, check_endpoint, next_try
 from signaling.push.sender import Sender, Wake
 from signaling.push.store import PushStore, Subscription
+from signaling.tasks import end_tasks
 from signaling.telemetry.counting import count
 from signaling.wire import base64url
 from signaling.wire.errors import ErrorCode, Refused
@@ -156,9 +157,7 @@ class PushService:
     async def close(self) -> None:
         """Drop what waits, close connections."""
         tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)
         for sender in self._senders.values():
             await sender.close()
 

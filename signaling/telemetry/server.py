@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from signaling.tasks import end_tasks
 from signaling.telemetry.families import gauge, gauges, registry
 from signaling.telemetry.health import Health
 from signaling.telemetry.lag import LoopLag
@@ -96,8 +97,7 @@ async def telling(role: str, *collectors: Collector, health: Health, host: str, 
     finally:
         lag.close()
         if serving is not None:
-            serving.cancel()
-            await asyncio.wait([serving])
+            await end_tasks(serving)
 
 
 async def _serve(metrics: CollectorRegistry, health: Health, host: str, port: int) -> None:

