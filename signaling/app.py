@@ -98,6 +98,7 @@ from signaling.privacy.owed import Owed, OwedErasures, What
 from signaling.privacy.requests import RequestService
 from signaling.privacy.restriction import Restriction
 from signaling.privacy.retention import Retention, rules
+from signaling.privacy.returned import Returned
 from signaling.privacy.rights import Rights
 from signaling.push.configured import make_senders
 from signaling.push.sender import Sender
@@ -239,6 +240,7 @@ class Hub:
         )
         link_store = LinkStore(redis)
         restriction = Restriction(database=database, events=events)
+        returned = Returned(redis=redis, database=database, erase=lambda account: self.erasure.erase_account(account))
         self.erasure = Erasure(
             database=database,
             owed=owed,
@@ -252,6 +254,7 @@ class Hub:
                 registrations=registrations,
                 presence=self.presence,
                 forget_traces=self._forget_traces,
+                returned=returned,
                 left=lambda account: self.sockets.gone(account),
             ),
             books_answer=contacts.answers,
@@ -263,6 +266,7 @@ class Hub:
             database=database,
             rules=rules(call_history_days=settings.call_history_days),
             sweeps={
+                "deleted accounts": returned.sweep,
                 "address books": contacts.sweep,
                 "presence": self.presence.sweep,
                 "live calls": calls.prune,
@@ -568,6 +572,7 @@ def erasure_steps(
     registrations: RegistrationStore,
     presence: PresenceService,
     forget_traces: Callable[[str], Awaitable[None]],
+    returned: Returned,
     left: Callable[[str], Awaitable[None]],
 ) -> dict[What, list[Step]]:
     """What each store beside SQL does when an account or an address book is erased (P23)."""
@@ -595,7 +600,15 @@ def erasure_steps(
     async def empty_book(note: Owed) -> None:
         await contacts.erase_book(note.account, known=note.known)
 
-    of_account: list[Step] = [leave, end_calls, forget_links, forget_registrations, forget_presence, forget_contacts]
+    of_account: list[Step] = [
+        returned.remember,
+        leave,
+        end_calls,
+        forget_links,
+        forget_registrations,
+        forget_presence,
+        forget_contacts,
+    ]
     return {What.ACCOUNT: of_account, What.ADDRESS_BOOK: [empty_book]}
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text
 
+from signaling.privacy.owed import Owed, What
+from signaling.privacy.returned import BACKUP_DAYS, Returned
 from signaling.settings import Settings
 from signaling.storage.backup import MANIFEST, BackupError, make_backup, restore_backup
 from signaling.storage.migrate import migrate, revisions
 from signaling.storage.sql import Database, configured_database
 from signaling.storage.tables import accounts
-from tests.conftest import _postgres_tools, redis_client
+from tests.conftest import _postgres_tools, eventually, redis_client
 from tests.integration.hub_fixture import register, running_hub, running_keyholder
 from tests.integration.test_client_calls import ALICE, BOB, acquainted
 from tests.integration.test_serve import run
@@ -163,6 +165,38 @@ async def test_people_go_on_after_a_restore_and_upload_their_address_books_again
             carol = await register(hub, "+4915112340000")
             clients.push_async_callback(carol.close)
             assert await again.find({BOB: "Bob"}) == {BOB: bob.profile.account}
+
+
+async def test_nobody_who_was_deleted_since_comes_back_with_a_backup(_valkeys, redis, book_redis, tmp_path):  # noqa: PT019
+    stores = {"redis_url": _valkeys[0].url, "book_url": _valkeys[1].url}
+    async with running_keyholder(tmp_path) as keyholder:
+        url = f"sqlite+aiosqlite:///{tmp_path}/kloudtalk.db"
+        async with running_hub(tmp_path, keyholder, database_url=url, **stores) as hub, AsyncExitStack() as clients:
+            alice, _bob = await acquainted(hub, clients)
+            await make_backup(Settings(data_dir=tmp_path), tmp_path / "backup.tar")
+            await hub.hub.erasure.erase_account(alice.profile.account)
+        new = tmp_path / "new"
+        await restore_backup(Settings(data_dir=new), tmp_path / "backup.tar")
+        assert sorted(await phones(Settings(data_dir=new))) == [ALICE, BOB]
+        async with running_hub(new, keyholder, database_url=f"sqlite+aiosqlite:///{new}/kloudtalk.db", **stores) as hub:
+            await eventually(lambda: hub.hub.retention.rounds)
+            assert await phones(Settings(data_dir=new)) == [BOB]
+    assert await redis.zcard("erased") == 1
+
+
+async def test_deletions_are_forgotten_when_no_backup_can_undo_them(redis, database, clock):
+    async def erase(_account: str) -> None:
+        raise AssertionError("nobody is there")
+
+    returned = Returned(redis=redis, database=database, erase=erase, clock=clock)
+    await returned.remember(Owed("a" * 22, What.ACCOUNT, known=False, discovery_token=None, handles=[]))
+    clock.advance(BACKUP_DAYS * 86_400 - 1)
+    await returned.sweep()
+    assert await redis.zcard("erased") == 1
+    assert (await redis.zrange("erased", 0, -1))[0].decode() not in ("a" * 22, "")
+    clock.advance(2)
+    await returned.sweep()
+    assert await redis.zcard("erased") == 0
 
 
 async def test_the_command_says_what_it_did_and_why_not(settings, tmp_path):
