@@ -259,7 +259,7 @@ class Hub:
             ),
             books_answer=contacts.answers,
             restrict=lambda account, restricted: restriction.set(account, restricted=restricted),
-            scrub=self._scrub,
+            scrub=self._scrub_after_erasure,
         )
         self._append_only_file = AppendOnlyFile(redis)
         self.retention = Retention(
@@ -518,6 +518,11 @@ class Hub:
         await scrub_sql(self.database)
         await self._append_only_file.rewrite()
 
+    async def _scrub_after_erasure(self) -> None:
+        await self._scrub()
+        if not self.cluster.alone:
+            self._append_only_file.rewrite_again()
+
     def application(self) -> web.Application:
         """The aiohttp application."""
         app = web.Application()
@@ -544,6 +549,7 @@ class Hub:
         await self.operations.close()
         await self.retention.close()
         await self.erasure.close()
+        await self._append_only_file.close()
         await self.calls.close()
         await self.push.close()
         await self.events.close()

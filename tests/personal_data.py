@@ -65,11 +65,13 @@ class Person:
 
 def on_disk(folder: Path, person: Person) -> dict[str, list[str]]:
     """Traces in every file below a folder, by file."""
-    found = {
-        str(path.relative_to(folder)): person.traces(path.read_bytes())
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.is_symlink()
-    }
+    found: dict[str, list[str]] = {}
+    for path in sorted(folder.rglob("*")):
+        try:
+            if path.is_file() and not path.is_symlink():
+                found[str(path.relative_to(folder))] = person.traces(path.read_bytes())
+        except FileNotFoundError:
+            continue  # a file that was replaced while we looked
     return {name: traces for name, traces in found.items() if traces}
 
 

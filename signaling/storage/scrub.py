@@ -9,7 +9,7 @@ import logging
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _POLL: Final = 0.02
 """Seconds between looks at a rewrite that goes on."""
+_LET_GO: Final = 75.0
+"""Seconds after which no hub knows of a deleted account any more: the inbox of one that died is kept for 60."""
 _LOCK: Final = 0x6B745F76
 """Advisory lock of the hub that vacuums: any number that nothing else in the database uses."""
 
@@ -34,6 +36,33 @@ class AppendOnlyFile:
         self._asked = 0
         self._done = 0
         self._refused = False
+        self._again: asyncio.TimerHandle | None = None
+        self._late: asyncio.Task[None] | None = None
+
+    def rewrite_again(self) -> None:
+        """Once more in a while: other hubs let go of a deleted account a little later, and what they say of it is in the file then.
+
+        A hub that ends before that leaves it to the next round of retention, of any hub.
+        """
+        if self._again is not None:
+            self._again.cancel()
+        self._again = asyncio.get_running_loop().call_later(_LET_GO, self._begin_late)
+
+    def _begin_late(self) -> None:
+        async def work() -> None:
+            try:
+                await self.rewrite()
+            except (RedisError, OSError) as error:
+                log.error("the append-only file is not rewritten (%s); again within the hour", type(error).__name__)
+
+        self._late = asyncio.get_running_loop().create_task(work())
+
+    async def close(self) -> None:
+        """Leave what was to be done later to others."""
+        if self._again is not None:
+            self._again.cancel()
+        if self._late is not None:
+            await asyncio.wait([self._late], timeout=2)
 
     async def rewrite(self) -> None:
         """Write the file anew, with what is there now and nothing else; returns when that is done.

@@ -9,12 +9,17 @@ import re
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
 
 from signaling.client.client import Client
+from signaling.storage import scrub
 from signaling.storage.embedded import EmbeddedValkey
 from signaling.wire.rest import Channel
+from tests.conftest import eventually
 from tests.everything import NAMES, TEXTS, use_everything
+from tests.integration.hub_fixture import beside
+from tests.integration.hub_fixture import register as register_at
 from tests.integration.test_serve import children_of, kloudtalk, ready
 from tests.personal_data import Person, in_memory, in_redis, on_disk
 
@@ -49,6 +54,35 @@ async def register(url: str, phone: str, codes: Codes, stack: AsyncExitStack) ->
     client = await stack.enter_async_context(Client(url))
     await client.register(phone=phone, email=f"user{phone[1:]}@kloudtalk.dev", code=codes, device_name="Schreibtischlampe")
     return client
+
+
+@pytest.fixture
+def valkeys(_valkeys):
+    """The servers behind ``redis`` and ``book_redis``."""
+    return _valkeys
+
+
+async def test_what_another_hub_lets_go_of_late_leaves_the_append_only_file_too(hub, valkeys, monkeypatch):
+    """Two hubs, a device on each: the one that deletes rewrites the file before the other has let go of its device's route (P23)."""
+    monkeypatch.setattr(scrub, "_LET_GO", 0.2)
+    files = valkeys[0].folder
+    async with beside(hub) as other, await register_at(hub, ANNE) as anne, Client(other.url) as second:
+        linking = asyncio.create_task(second.claim_link(await anne.open_link(), "Wanduhr"))
+        await anne.approve_link()
+        await linking
+        await eventually(lambda: other.hub.sockets.online(second.profile.device))
+        let_go, release = asyncio.Event(), other.hub.cluster.release
+
+        async def late(device: str) -> bool:
+            await let_go.wait()
+            return await release(device)
+
+        monkeypatch.setattr(other.hub.cluster, "release", late)
+        person = Person(frozenset({anne.profile.account, anne.profile.device, second.profile.device}))
+        await anne.delete_account()
+        assert on_disk(files, person)
+        let_go.set()
+        await eventually(lambda: not on_disk(files, person), timeout=20)
 
 
 async def settled(database: Path) -> None:
