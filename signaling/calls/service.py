@@ -1096,6 +1096,8 @@ class CallService:
         changed = [unit for unit in units.values() if unit.changed]
         changes = [self._change(unit) for unit in changed]
         signals, self._signals = self._signals, []
+        # what was sealed goes with the state of its call, or by itself where that did not change
+        signals += [(unit.pair.key, call, record) for unit in units.values() if not unit.changed for call, record in unit.records]
         outcomes: Sequence[Outcome] = ()
         try:
             if changes:

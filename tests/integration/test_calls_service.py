@@ -312,6 +312,20 @@ async def test_a_hub_that_starts_takes_up_the_calls_and_ends_those_whose_parties
     assert world.took(A1)[-1].reason is m.Reason.LOST
 
 
+async def test_what_was_sealed_while_the_call_was_being_looked_at_is_in_sync_too(world):
+    await world.invite()
+    await world.ask(B1, m.CallAccept(1, name("c"), "x" * 128))
+    for who in (A1, B1):
+        await world.ask(who, m.CallConnected(2, name("c")))
+    # reported a second time, which changes nothing; the payload waits for its turn behind it
+    again = asyncio.create_task(world.ask(B1, m.CallConnected(3, name("c"))))
+    await asyncio.sleep(0)
+    await world.ask(A1, m.CallSignal(4, name("c"), B1.device, "o" * 128))
+    await again
+    (view,), _ = await world.service.attach(B1)
+    assert [p.payload for p in view.payloads][-1] == "o" * 128
+
+
 async def test_a_call_moves_to_another_device_and_sync_says_the_same(world, clock):
     await world.invite()
     await world.ask(B1, m.CallAccept(1, name("c"), "x" * 128))
