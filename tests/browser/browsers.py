@@ -209,7 +209,8 @@ class Page:
             timeout * 1000,
         )
         if result is None:
-            raise AssertionError(f"{self.name}: waited {timeout:.0f} s for {what}; the page says: {await self.text()}")
+            said = await self.text()
+            raise AssertionError(f"{self.name}: waited {timeout:.0f} s for {what}; console: {self.console[-5:]}; the page says: {said}")
         return result["value"]
 
     async def find(self, role: str, name: str, *, exact: bool = False, timeout: float = 15.0) -> dict[str, Any]:
@@ -236,7 +237,8 @@ class Page:
             const now = look();
             if (!now || now.disabled || now.x !== before.x || now.y !== before.y) return null;
             window.hit = false;
-            document.addEventListener("pointerdown", (event) => {{
+            // not the press: a page that moves between press and release gets no click on the element
+            document.addEventListener("click", (event) => {{
                 const path = event.composedPath();
                 window.hit = path.includes(window.aim) || [...(window.aim.labels ?? [])].some((label) => path.includes(label));
             }}, {{ capture: true, once: true }});
@@ -274,7 +276,7 @@ class Page:
 
     async def text(self) -> str:
         """What can be read on the page."""
-        return str(await self.js("() => document.body.innerText"))[:1500]
+        return str(await self.js("() => document.body.innerText"))[:5000]
 
     async def hears(self, hz: int, seconds: float = 15.0) -> float:
         """Listen until a tone is the loudest thing in what the page plays; how loud it is, dB."""

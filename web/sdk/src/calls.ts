@@ -18,6 +18,8 @@ import type * as wire from "./wire.js";
 const REMEMBERED = 500;
 /** Milliseconds for the hub to answer when media have stopped. */
 const PROBE = 600;
+/** Milliseconds until a hub that could not take a report is told again. */
+const UNAVAILABLE = 1_000;
 const GLARE_WAIT = 5_000;
 const GIVE_UP_AFTER = 60_000;
 const MAX_CANDIDATES = 100;
@@ -65,13 +67,13 @@ interface Live {
   interruptedAt: number | null;
 }
 
-/** What the server has to get media through. */
 /** What this device tells the hub of a call. */
 type Report =
   | { type: "call.ringing" | "call.busy" | "call.decline" | "call.hangup" | "call.failed"; call: string }
   | { type: "call.connected"; call: string; rung?: wire.Rung }
   | { type: "call.moved"; call: string; rung: wire.Rung };
 
+/** What the server has to get media through. */
 interface Ways { readonly servers: readonly RTCIceServer[]; readonly relay: boolean }
 
 export class Calls {
@@ -922,12 +924,17 @@ export class Calls {
     return this.#live !== null || this.#glare !== null;
   }
 
-  /** Tells the hub. `insist`: when it cannot be told now, the next `sync` is the time. */
+  /** Tells the hub. `insist`: when it cannot be told now, the next `sync` is the time; when it cannot take it now, in a moment. */
   #tell(request: Report, call: string, insist = true): void {
     if (insist) this.#leaving.add(call);
     this.#core.request(request).then(
       () => { this.#leaving.delete(call); },
-      (error: unknown) => { if (error instanceof KloudTalkError && error.code !== "network" && error.code !== "timeout") this.#leaving.delete(call); },
+      (error: unknown) => {
+        if (!(error instanceof KloudTalkError) || error.code === "network" || error.code === "timeout") return;
+        const wanted = (): boolean => (insist ? this.#leaving.has(call) : this.#mine(call) !== null);
+        if (error.code === "unavailable") this.#core.platform.setTimeout(() => { if (wanted()) this.#tell(request, call, insist); }, UNAVAILABLE);
+        else this.#leaving.delete(call);
+      },
     );
   }
 

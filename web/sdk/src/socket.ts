@@ -186,6 +186,11 @@ export class Socket {
     });
   }
 
+  /** Resolves after some milliseconds. */
+  pause(milliseconds: number): Promise<void> {
+    return new Promise((resolve) => { this.#platform.setTimeout(resolve, milliseconds); });
+  }
+
   close(): void {
     this.#closed = true;
     if (this.#retry !== null) this.#platform.clearTimeout(this.#retry);

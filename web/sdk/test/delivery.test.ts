@@ -8,8 +8,10 @@ import type { ErrorCode } from "../src/wire.js";
 function socket(answers: (ErrorCode | LocalErrorCode | null)[]) {
   const sent: unknown[] = [];
   let waited = 0;
+  const paused: number[] = [];
   const fake = {
     async untilOnline() { waited++; },
+    async pause(milliseconds: number) { paused.push(milliseconds); },
     async request(request: Request) {
       sent.push(request);
       const code = answers.shift();
@@ -17,7 +19,7 @@ function socket(answers: (ErrorCode | LocalErrorCode | null)[]) {
       return { type: "ok", re: 1 };
     },
   } as unknown as Socket;
-  return { fake, sent, waited: () => waited };
+  return { fake, sent, paused, waited: () => waited };
 }
 const request = async (): Promise<Request> => ({ type: "call.accept", call: "c", payload: "p" });
 
@@ -31,6 +33,13 @@ test("a refusal is told, and not asked for again", async () => {
   const { fake, sent } = socket(["answered_elsewhere", null]);
   await expect(deliver(() => fake, request, () => true)).rejects.toMatchObject({ code: "answered_elsewhere" });
   expect(sent).toHaveLength(1);
+});
+
+test("a hub whose stores do not answer is asked again in a moment, but not for ever", async () => {
+  const { fake, sent, paused } = socket(["unavailable", "unavailable", null]);
+  await expect(deliver(() => fake, request, () => true)).resolves.toMatchObject({ type: "ok" });
+  expect([sent.length, paused]).toEqual([3, [1000, 1000]]);
+  await expect(deliver(() => socket(Array.from({ length: 50 }, () => "unavailable" as const)).fake, request, () => true)).rejects.toMatchObject({ code: "unavailable" });
 });
 
 test("what says that it arrived the first time counts from the second time on only", async () => {
