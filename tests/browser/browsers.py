@@ -210,7 +210,9 @@ class Page:
         )
         if result is None:
             said = await self.text()
-            raise AssertionError(f"{self.name}: waited {timeout:.0f} s for {what}; console: {self.console[-5:]}; the page says: {said}")
+            raise AssertionError(
+                f"{self.name}: waited {timeout:.0f} s for {what}; console: {self.console[-5:]}; the page says: {said}"
+            )
         return result["value"]
 
     async def find(self, role: str, name: str, *, exact: bool = False, timeout: float = 15.0) -> dict[str, Any]:
