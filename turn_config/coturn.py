@@ -59,8 +59,11 @@ def denied_peers(*, loopback_peers: bool = False) -> tuple[str, ...]:
         network = ipaddress.ip_network(text)
         first, last = network.network_address, network.broadcast_address
         if first == ipaddress.IPv6Address(0):
-            first += 1  # coturn takes `::` for any address, and any IPv4 address for less than an IPv6 one: it would deny them all
-        ranges.append(f"{first}-{last}")
+            # coturn takes `::` for any address, and any IPv4 address for less than an IPv6 one: it would deny them all. And it compares IPv6
+            # addresses byte by byte, each of which must lie within the range: from `::1` on alone, those that end in a zero would be let through
+            ranges += [f"{ipaddress.IPv6Address(1 << bits)}-{last}" for bits in range(0, 128 - network.prefixlen, 8)]
+        else:
+            ranges.append(f"{first}-{last}")
     return tuple(ranges)
 
 

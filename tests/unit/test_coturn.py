@@ -21,13 +21,19 @@ def configuration(**more) -> dict[str, list[str]]:
 
 
 def denied(address: str, **more) -> bool:
-    """As coturn 4.6 compares (ns_turn_ioaddr.c): `any` as a bound is no bound, and each IPv4 address is less than each of IPv6."""
+    """As coturn 4.6 compares (ns_turn_ioaddr.c): `any` as a bound is no bound, each IPv4 address is less than each of IPv6, and an IPv6
+    address is not above another if none of its bytes is.
+    """
     ip = ipaddress.ip_address(address)
+
+    def at_most(one, other) -> bool:
+        if one.version != other.version:
+            return one.version < other.version
+        return int(one) <= int(other) if one.version == 4 else all(a <= b for a, b in zip(one.packed, other.packed, strict=True))
+
     for text in denied_peers(**more):
         first, last = map(ipaddress.ip_address, text.split("-"))
-        above = int(first) == 0 or (first.version, int(first)) <= (ip.version, int(ip))
-        below = int(last) == 0 or (ip.version, int(ip)) <= (last.version, int(last))
-        if above and below:
+        if (int(first) == 0 or at_most(first, ip)) and (int(last) == 0 or at_most(ip, last)):
             return True
     return False
 
@@ -38,7 +44,7 @@ def denied(address: str, **more) -> bool:
         "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.9.9.9",
         "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.192", "192.168.1.1", "198.18.0.1", "198.19.255.255",
         "192.0.2.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255",
-        "168.63.129.16", "::1", "::7f00:1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a00:1", "64:ff9b:1::1", "100::1",
+        "168.63.129.16", "::1", "::7f00:1", "::7f00:0", "::a01:200", "::1:0", "::ffff:ff00", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a00:1", "64:ff9b:1::1", "100::1",
         "2001::1", "2001:db8::1", "2002:a00:1::1", "fc00::1", "fd00:ec2::254", "fe80::1", "febf::1", "fec0::1", "ff02::1",
     ],
 )  # fmt: skip
