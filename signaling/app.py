@@ -489,7 +489,7 @@ class Hub:
             lifetime=settings.turn_lifetime,
             user=hashlib.sha256(f"{request.session.device}:{time.time_ns()}".encode()).hexdigest()[:16],
             now=time.time(),
-            region=request.query.get("region"),
+            regions=[region for region in (request.query.get("region"), settings.turn_region) if region is not None],
         )
         wire = [
             IceServer(urls=list(s.urls))

@@ -114,7 +114,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     smtp_from: Annotated[str | None, Meta(description="Sender address of mails.")] = None
     smtp_tls: Annotated[Literal["starttls", "tls", "none"], Meta(description="Transport security to the mail server.")] = "starttls"
 
-    stun_urls: Annotated[tuple[str, ...], Meta(description="STUN servers, as `stun:host:port`.")] = ()
+    stun_urls: Annotated[
+        tuple[str, ...],
+        Meta(description="STUN servers, as `stun:host:port`; with several regions, each with `REGION=` in front."),
+    ] = ()
     turn_urls: Annotated[
         tuple[str, ...],
         Meta(
@@ -130,6 +133,13 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str | None,
         Meta(
             description="The secret before, for `kloudtalk turn-config`: set it for turn_lifetime after turn_secret was replaced."
+        ),
+    ] = None
+    turn_region: Annotated[
+        str | None,
+        Meta(
+            description="Region of this hub's clients, one of those in stun_urls and turn_urls: they get its servers first, and of other "
+            "regions none. Empty: all servers.",
         ),
     ] = None
     turn_lifetime: Annotated[int, Meta(ge=60, description="Seconds for which a TURN credential holds.")] = 43_200

@@ -85,6 +85,10 @@ def check(settings: Settings) -> None:
                     raise ValueError(f"a URL does not start with {' or '.join(f'{scheme}:' for scheme in schemes)}")
             except ValueError as error:
                 raise SettingsError(f"{name}: {error}") from None
+    if settings.turn_region is not None and settings.turn_region not in {
+        parse_url(url).region for url in (*settings.stun_urls, *settings.turn_urls)
+    }:
+        raise SettingsError("turn_region: no server in stun_urls or turn_urls is of this region")
     for name in ("turn_secret", "turn_previous_secret", "echo_secret"):
         if getattr(settings, name) is not None and len(getattr(settings, name)) < 32:
             raise SettingsError(f"{name}: needs 32 characters or more")

@@ -24,7 +24,7 @@ def ice_servers(
     lifetime: int,
     user: str,
     now: float,
-    region: str | None = None,
+    regions: Sequence[str] = (),
 ) -> tuple[IceServer, ...]:
     """Servers for one client.
 
@@ -35,28 +35,32 @@ def ice_servers(
         lifetime: seconds for which the credentials hold.
         user: random, new for each request.
         now: seconds since 1970.
-        region: the client's. It gets the servers of its region and those without one; when there is none of its region, all.
+        regions: the client's, best first. The first of them that has servers is taken: they come first, after them the servers without a
+            region. When none of them has any, all servers, in the order of the ladder.
 
     Raises:
         ValueError: TURN without a secret, or a URI that is none.
     """
     servers: list[IceServer] = []
     if stun_urls:
-        servers.append(IceServer(tuple(url.url for url in _of_region(stun_urls, region))))
+        servers.append(IceServer(tuple(url.url for url in _of_regions(stun_urls, regions))))
     if turn_urls:
         if not secret:
             raise ValueError("TURN servers are configured without their secret")
         credential = make_credential(secret, user=user, expires_at=int(now) + lifetime)
-        ladder = sorted(_of_region(turn_urls, region), key=_rung)
-        servers.append(IceServer(tuple(url.url for url in ladder), credential.username, credential.password))
+        servers.append(
+            IceServer(tuple(url.url for url in _of_regions(turn_urls, regions)), credential.username, credential.password)
+        )
     return tuple(servers)
 
 
-def _of_region(urls: Sequence[str], region: str | None) -> list[ServerUrl]:
-    parsed = [parse_url(url) for url in urls]
-    if not any(url.region == region for url in parsed):
-        return parsed
-    return [url for url in parsed if url.region in (region, None)]
+def _of_regions(urls: Sequence[str], regions: Sequence[str]) -> list[ServerUrl]:
+    """Those for a client, the ladder of its region before that of the servers that are for all."""
+    ladder = sorted((parse_url(url) for url in urls), key=_rung)
+    found = next((region for region in regions if any(url.region == region for url in ladder)), None)
+    if found is None:
+        return ladder
+    return [url for wanted in (found, None) for url in ladder if url.region == wanted]
 
 
 def _rung(url: ServerUrl) -> tuple[int, bool]:

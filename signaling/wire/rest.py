@@ -1541,7 +1541,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         path="/v1/ice-servers",
         summary="STUN and TURN servers with time-limited credentials",
         answer=IceServers,
-        query=(Query("region", r"^[a-z0-9-]{1,16}\Z", "servers of this region, when there are several"),),
+        query=(
+            Query("region", r"^[a-z0-9-]{1,16}\Z", "servers of this region first, when there are several (default: the hub's)"),
+        ),
         when_unacknowledged=True,
     ),
 )

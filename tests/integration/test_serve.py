@@ -218,6 +218,8 @@ async def test_check_names_what_it_cannot_reach(tmp_path):
         ({"KLOUDTALK_TURN_URLS": "turn:x", "KLOUDTALK_TURN_SECRET": "short"}, "turn_secret"),
         ({"KLOUDTALK_TURN_URLS": "turns:x?transport=udp"}, "turn_urls"),
         ({"KLOUDTALK_STUN_URLS": "stun:x:99999"}, "stun_urls"),
+        ({"KLOUDTALK_STUN_URLS": "eu=stun:x", "KLOUDTALK_TURN_REGION": "us"}, "turn_region"),
+        ({"KLOUDTALK_STUN_URLS": "eu=stun:x", "KLOUDTALK_TURN_REGION": "Eu"}, "turn_region"),
         ({"KLOUDTALK_ORIGINS": "example.org"}, "origins"),
         ({"KLOUDTALK_RELAY_ADDRESSES": "talk.example"}, "relay_addresses"),
         ({"KLOUDTALK_RELAY_ADDRESSES": "0.0.0.0"}, "relay_addresses"),

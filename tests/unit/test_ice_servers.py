@@ -9,9 +9,9 @@ from turn_config.urls import parse_url
 SECRET = "s" * 32
 
 
-def ladder(turn_urls, *, region=None, stun_urls=()) -> list[str]:
+def ladder(turn_urls, *, regions=(), stun_urls=()) -> list[str]:
     servers = ice_servers(
-        stun_urls=stun_urls, turn_urls=turn_urls, secret=SECRET, lifetime=600, user="user", now=1_000.5, region=region
+        stun_urls=stun_urls, turn_urls=turn_urls, secret=SECRET, lifetime=600, user="user", now=1_000.5, regions=regions
     )
     return [url for server in servers for url in server.urls]
 
@@ -29,11 +29,35 @@ def test_udp_comes_before_tcp_before_tls_and_443_last():
     ]
 
 
-def test_a_client_gets_its_region_s_servers_and_those_of_none():
-    urls = ["eu=turn:eu", "us=turn:us", "turn:any"]
-    assert ladder(urls, region="eu") == ["turn:eu:3478?transport=udp", "turn:any:3478?transport=udp"]
-    assert ladder(["eu=turn:eu", "us=turn:us"], region="asia") == ["turn:eu:3478?transport=udp", "turn:us:3478?transport=udp"]
-    assert ladder(["eu=turn:eu", "us=turn:us"]) == ["turn:eu:3478?transport=udp", "turn:us:3478?transport=udp"]
+def test_a_client_gets_its_region_s_servers_first_and_those_of_none_after_them():
+    urls = ["turns:any", "turn:any", "us=turn:us", "eu=turns:eu:443", "eu=turn:eu?transport=tcp", "eu=turn:eu"]
+    assert ladder(urls, regions=["eu"], stun_urls=["stun:any", "us=stun:us", "eu=stun:eu"]) == [
+        "stun:eu:3478",
+        "stun:any:3478",
+        "turn:eu:3478?transport=udp",
+        "turn:eu:3478?transport=tcp",
+        "turns:eu:443?transport=tcp",
+        "turn:any:3478?transport=udp",
+        "turns:any:5349?transport=tcp",
+    ]
+
+
+def test_the_first_region_that_has_servers_is_taken():
+    urls = ["eu=turn:eu", "us=turn:us"]
+    assert ladder(urls, regions=["asia", "us"]) == ladder(urls, regions=["us", "eu"]) == ["turn:us:3478?transport=udp"]
+
+
+def test_who_is_in_no_region_with_servers_gets_all():
+    urls = ["eu=turns:eu", "us=turn:us", "eu=turn:eu"]
+    everything = ["turn:us:3478?transport=udp", "turn:eu:3478?transport=udp", "turns:eu:5349?transport=tcp"]
+    assert ladder(urls, regions=["asia"]) == ladder(urls) == everything
+
+
+def test_stun_and_turn_need_not_be_in_the_same_regions():
+    assert ladder(["turn:any"], regions=["eu"], stun_urls=["eu=stun:eu", "us=stun:us"]) == [
+        "stun:eu:3478",
+        "turn:any:3478?transport=udp",
+    ]
 
 
 def test_credentials_end_when_they_should():
