@@ -216,7 +216,7 @@ class Gauges:
         found: dict[str, float] = {}
         for place, role in enumerate(("keyholder", "relay", "hub")):
             pid = self._pids[role]
-            descriptors = [os.readlink(entry) for entry in _entries(Path(f"/proc/{pid}/fd"))]
+            descriptors = _descriptors(pid)
             found[f"{role} memory MB"] = rss_bytes(pid) / 1e6
             found[f"{role} descriptors"] = len(descriptors)
             found[f"{role} sockets"] = sum(text.startswith("socket:") for text in descriptors)
@@ -241,9 +241,13 @@ class Gauges:
         return found
 
 
-def _entries(folder: Path) -> list[Path]:
-    """Entries that are still there when they are looked at."""
-    return [entry for entry in folder.iterdir() if os.path.lexists(entry)]
+def _descriptors(pid: int) -> list[str]:
+    """What a process has open, of what is still open when it is looked at."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(os.readlink(entry))
+    return found
 
 
 def slope(points: list[tuple[float, float]]) -> float:
@@ -300,6 +304,7 @@ async def soak(folder: Path, minutes: float, couples: int) -> dict[str, Any]:
             say(f"warming up for {warm:.0f} s")
             await asyncio.gather(*(couple.live(time.monotonic() + warm) for couple in lives))
             baseline = await _settled(lambda: gauges.read(http), None)
+            say(f"errors while warming up: {dict(totals.errors)}")
             say(f"baseline: the hub has {baseline['hub memory MB']:.1f} MB, {baseline['hub descriptors']:.0f} descriptors")
             begin = time.monotonic()
             work = asyncio.gather(*(couple.live(begin + minutes * 60) for couple in lives))

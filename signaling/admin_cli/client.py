@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -13,6 +14,7 @@ from msgspec import Struct
 import signaling
 from signaling.wire.admin.access import CSRF_HEADER, SESSION_COOKIE, SignedInOperator
 from signaling.wire.admin.endpoints import ADMIN_ENDPOINTS
+from signaling.wire.admin.operations import OPERATIONS_EVENTS
 from signaling.wire.errors import ErrorCode
 from signaling.wire.rest import ErrorBody
 
@@ -20,6 +22,8 @@ TOKEN_VARIABLE: Final = "KLOUDTALK_ADMIN_TOKEN"  # noqa: S105 - a variable's nam
 URL_VARIABLE: Final = "KLOUDTALK_ADMIN_URL"
 DEFAULT_URL: Final = "http://127.0.0.1:8440"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=60)
+_EVENT: Final = 1 << 20
+"""Bytes of one event, about: 200 live calls are some 60 kB."""
 _ENDPOINTS: Final = {endpoint.id: endpoint for endpoint in ADMIN_ENDPOINTS}
 _HINTS: Final = {
     ErrorCode.UNAUTHENTICATED: f"run `kloudtalk admin login`, or set {TOKEN_VARIABLE}",
@@ -64,20 +68,14 @@ class AdminClient:
     async def ask(self, operation: str, body: Struct | None = None, query: dict[str, str] | None = None, **path: str) -> Any:
         """One operation: its answer as a Struct, a file's bytes, or None. Raises ``AdminError``."""
         endpoint = _ENDPOINTS[operation]
-        headers = {"Content-Type": "application/json"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
-        elif self.saved is not None:
-            headers |= {"Cookie": f"{SESSION_COOKIE}={self.saved.cookie}", CSRF_HEADER: self.saved.csrf}
+        headers = {"Content-Type": "application/json"} | self._proof()
         url = self.url + endpoint.path.format(**path)
         data = None if body is None else msgspec.json.encode(body)
         try:
             async with self._http.request(endpoint.method, url, data=data, headers=headers, params=query) as response:
                 content = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise AdminError(
-                f"{self.url} does not answer ({type(error).__name__}): is the service running there? See --url"
-            ) from None
+            raise self._silent(error) from None
         if response.status >= 400:
             raise AdminError(_said(content, response.status))
         if SESSION_COOKIE in response.cookies:
@@ -88,6 +86,36 @@ class AdminClient:
             return None if endpoint.answer is None else msgspec.json.decode(content, type=endpoint.answer)
         except msgspec.DecodeError:
             raise AdminError(f"{self.url} is not a KloudTalk service of this version") from None
+
+    async def follow(self, call: str | None) -> AsyncIterator[tuple[str, bytes]]:
+        """Live updates, and those of one call: an event's name and its data as JSON, until the service ends them. Raises ``AdminError``."""
+        query = {} if call is None else {"call": call}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=60, sock_read=60)
+        try:
+            async with self._http.get(
+                self.url + OPERATIONS_EVENTS.path, params=query, headers=self._proof(), timeout=timeout, read_bufsize=_EVENT
+            ) as response:
+                if response.status >= 400:
+                    raise AdminError(_said(await response.read(), response.status))
+                name = ""
+                async for line in response.content:
+                    if line.startswith(b"event: "):
+                        name = line.removeprefix(b"event: ").strip().decode()
+                    elif line.startswith(b"data: "):
+                        yield name, line.removeprefix(b"data: ").strip()
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise self._silent(error) from None
+
+    def _proof(self) -> dict[str, str]:
+        """Headers that say who asks."""
+        if self._token is not None:
+            return {"Authorization": f"Bearer {self._token}"}
+        if self.saved is None:
+            return {}
+        return {"Cookie": f"{SESSION_COOKIE}={self.saved.cookie}", CSRF_HEADER: self.saved.csrf}
+
+    def _silent(self, error: Exception) -> AdminError:
+        return AdminError(f"{self.url} does not answer ({type(error).__name__}): is the service running there? See --url")
 
     def _keep(self, cookie: str, content: bytes) -> None:
         if not cookie:

@@ -8,12 +8,13 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import UNSET, Struct
 
-from signaling.admin_cli import show
+from signaling.admin_cli import operations, show
 from signaling.admin_cli.client import AdminClient, AdminError, write_private
 from signaling.admin_cli.prompts import confirm_authenticator, new_password, secret
 from signaling.wire import base64url
 from signaling.wire.admin import access, people
 from signaling.wire.admin.frame import Permission, Role
+from signaling.wire.messages import Reason as EndReason
 from signaling.wire.rest import BlockedFor, Channel
 
 Answer = Struct | None
@@ -35,6 +36,12 @@ class Command(NamedTuple):
 
 
 GROUPS: Final = {
+    "call": (
+        "calls that go on, and those that ended",
+        "A call's id is what its user's client shows. Accounts stand under pseudonyms.",
+    ),
+    "hub": ("hubs", "A hub that is drained hands its clients over to the others and ends; what supervises it starts it again."),
+    "relay": ("relays", "A relay that is drained has its calls move to the others and ends; what supervises it starts it again."),
     "operator": ("operators and their roles", "Who may do what: viewers see, support helps users, admins do all of it."),
     "token": ("tokens for programs", "A token does what its scopes say and its owner may, whichever is less."),
     "audit": ("the audit trail", "What operators did. Nobody can change it through the service."),
@@ -60,6 +67,7 @@ _ACCOUNT = _argument("account", metavar="PSEUDONYM", help="the account, as `look
 _REASON = _argument("--reason", required=True, help="why, for the audit trail; without names and numbers")
 _PHONE = _argument("--phone", help="the number, with its country code")
 _EMAIL = _argument("--email", help="the address")
+_CALL = _argument("call", metavar="ID", help="the call")
 _ROLE = {"choices": [role.value for role in Role]}
 
 
@@ -239,6 +247,34 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("", "me", "who you are here, and what you may do", _plain("me.get"), (), _me_text),
     Command("", "password", "change your password", _password),
     Command("", "aggregates", "print the counts that may be given to partners (P25)", _plain("aggregates.read"), (), show.as_json),
+    Command("", "overview", "how the service does now", _plain("operations.overview"), (), operations.overview_text),
+    Command(
+        "", "figures", "how calls went: success, set-up time, reasons, ways, countries", operations.figures,
+        (_argument("--hours", type=int, choices=(1, 6, 24), default=1, help="of the last 1, 6 or 24 hours (default: 1)"),), operations.figures_text,
+    ),
+    Command(
+        "", "watch", "print what goes on as it changes, one line of JSON each", operations.watch,
+        (
+            _argument("--call", metavar="ID", help="follow a call with its time line, too"),
+            _argument("--events", type=int, metavar="N", help="end after so many (default: when the service ends it, within half an hour)"),
+        ),
+    ),
+    Command("call", "live", "list calls that go on", _plain("operations.live"), (), operations.live_text),
+    Command(
+        "call", "list", "list calls that ended, newest first", operations.ended,
+        (
+            _argument("--before", type=int, metavar="MILLISECONDS", help="go on from there"),
+            _argument("--why", choices=[reason.value for reason in EndReason], help="only those that ended so"),
+            _argument("--account", metavar="PSEUDONYM", help="only those of this account"),
+        ),
+        operations.ended_text,
+    ),
+    Command("call", "show", "show a call with its time line", _plain("operations.call", "call"), (_CALL,), operations.call_text),
+    Command("call", "end", "end a call; both sides see that it ended", operations.end_call, (_CALL, _REASON)),
+    Command("hub", "list", "list hubs with their load", _plain("operations.overview"), (), operations.hubs_text),
+    Command("hub", "drain", "drain a hub", operations.drain_hub, (_argument("hub", metavar="ID", help="the hub"), _REASON)),
+    Command("relay", "list", "list relays with their load", _plain("operations.overview"), (), operations.relays_text),
+    Command("relay", "drain", "drain a relay", operations.drain_relay, (_argument("relay", metavar="ID", help="the relay"), _REASON)),
     Command("session", "list", "list your sessions", _plain("me.sessions"), (), _rows("sessions", "session", "method", "agent", "seen_at", "current")),
     Command("session", "end", "end one of them", _plain("me.end_session", "session"), (_argument("session", metavar="ID"),)),
     Command("operator", "list", "list operators", _plain("operators.list"), (), _rows("operators", "operator", "role", "enrolled", "passkeys", "disabled_at")),

@@ -49,4 +49,6 @@ def cell(name: str, value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return " ".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {number}" for key, number in value.items()) or "-"
     return printable(str(value))

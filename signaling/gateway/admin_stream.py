@@ -18,13 +18,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.gateway.admin import AdminGateway
 from signaling.gateway.rest import error_response
-from signaling.wire.admin.frame import Permission
+from signaling.wire.admin.operations import OPERATIONS_EVENTS
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.ids import ID_PATTERN
 
 log = logging.getLogger(__name__)
 
-PATH: Final = "/v1/admin/stream"
+PATH: Final = OPERATIONS_EVENTS.path
 EVERY: Final = 2.0
 """Seconds between two looks."""
 STREAMS: Final = 32
@@ -64,7 +64,7 @@ class AdminStream:
             if wait:
                 raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
             self._door.check_origin(request)
-            await self._door.authenticate(request, Permission.OPERATIONS_READ)
+            await self._door.authenticate(request, OPERATIONS_EVENTS.access)
             call = request.query.get("call")
             if set(request.query) - {"call"} or (call is not None and not _CALL.match(call)):
                 raise Refused(ErrorCode.INVALID, "`call`: the id of a call; nothing else")
@@ -118,4 +118,4 @@ class AdminStream:
             await asyncio.sleep(self.every)
             if loop.time() - checked > self.checked_every:
                 checked = loop.time()
-                await self._door.authenticate(request, Permission.OPERATIONS_READ)
+                await self._door.authenticate(request, OPERATIONS_EVENTS.access)

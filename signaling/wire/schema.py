@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from signaling.wire.admin.access import CSRF_HEADER, SESSION_COOKIE
-from signaling.wire.admin.endpoints import ADMIN_ENDPOINTS
-from signaling.wire.admin.frame import Access, AdminEndpoint
+from signaling.wire.admin.endpoints import ADMIN_ENDPOINTS, ADMIN_EVENTS
+from signaling.wire.admin.frame import Access, AdminEndpoint, AdminEvents
 from signaling.wire.errors import ERRORS, ErrorCode
 from signaling.wire.messages import SUBPROTOCOL, ClientMessage, ServerMessage
 from signaling.wire.rest import ENDPOINTS, Auth, Endpoint, ErrorBody
@@ -74,19 +74,28 @@ def admin_openapi() -> dict[str, Any]:
             },
             "operator_token": {"type": "http", "scheme": "bearer", "description": "A program's token, `kta_…`, with scopes."},
         },
+        streams=ADMIN_EVENTS,
     )
 
 
 def _document(
-    endpoints: Sequence[Endpoint | AdminEndpoint], *, title: str, summary: str, schemes: dict[str, dict[str, str]]
+    endpoints: Sequence[Endpoint | AdminEndpoint],
+    *,
+    title: str,
+    summary: str,
+    schemes: dict[str, dict[str, str]],
+    streams: Sequence[AdminEvents] = (),
 ) -> dict[str, Any]:
     structs = {s for e in endpoints for s in (e.body, e.answer) if s is not None} | {ErrorBody}
+    structs |= {struct for stream in streams for struct in stream.events.values()}
     ordered = sorted(structs, key=lambda s: s.__name__)
     refs, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     ref = dict(zip(ordered, refs, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, ref)
+    for stream in streams:
+        paths.setdefault(stream.path, {})["get"] = _stream(stream, ref)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -118,6 +127,19 @@ def _who(endpoint: Endpoint | AdminEndpoint) -> tuple[list[dict[str, list[str]]]
     if endpoint.access is Access.SELF:
         return [{"operator_session": []}], codes
     return [{"operator_session": []}, {"operator_token": [endpoint.access.value]}], codes
+
+
+def _stream(stream: AdminEvents, ref: dict[Any, Any]) -> dict[str, Any]:
+    """OpenAPI 3.1 has no words for the events of a stream: they are text, and ``x-events`` says what each one's data is."""
+    looks = AdminEndpoint(
+        id=stream.id, method="GET", path=stream.path, summary=stream.summary, access=stream.access, query=stream.query
+    )
+    operation = _operation(looks, ref)
+    del operation["responses"]["204"]
+    told = {"schema": {"type": "string"}, "x-events": {name: ref[struct] for name, struct in stream.events.items()}}
+    described = 'Server-sent events (`x-events`: their data by their name; `{"refused": CODE}` where it cannot be told now).'
+    operation["responses"] = {"200": {"description": described, "content": {"text/event-stream": told}}} | operation["responses"]
+    return operation
 
 
 def _operation(endpoint: Endpoint | AdminEndpoint, ref: dict[Any, Any]) -> dict[str, Any]:

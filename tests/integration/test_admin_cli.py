@@ -6,11 +6,12 @@ import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from tests.integration.test_call_traces import connected, phones
 from tests.integration.test_client_calls import ALICE
 from tests.integration.test_erasure_bytes import Codes
 from tests.integration.test_erasure_bytes import register as register_at
 from tests.integration.test_serve import ROOT, kloudtalk, ready
-from tests.operators import PASSWORD
+from tests.operators import PASSWORD, signed_in
 
 
 async def admin(home: Path, url: str, *arguments: str, typed: str = "", token: str = "") -> tuple[int, str, str]:
@@ -87,6 +88,47 @@ async def test_from_the_first_operator_to_an_erasure(tmp_path: Path):
             assert not (ada / "kloudtalk/admin.json").exists()
     status, _, wrong = await admin(bea, url, "me")
     assert (status, "does not answer" in wrong) == (1, True)
+
+
+async def test_what_goes_on_and_what_is_done_about_it(hub, tmp_path: Path):
+    ada = await signed_in(hub, "ada")
+    scopes = {"name": "t", "scopes": ["operations.read", "calls.end", "hubs.drain"]}
+    token = (await ada.ask("admin_tokens.add", scopes)).body["token"]
+
+    async def asked(*arguments: str) -> str:
+        status, said, wrong = await admin(tmp_path / "home", hub.url, *arguments, token=token)
+        assert status == 0, wrong
+        return said
+
+    async with AsyncExitStack() as stack:
+        alice, bob = await phones(hub, stack, hub.url, hub.url)
+        call = await connected(alice, bob)
+        await hub.hub.operations._loads.say(0.001)
+        assert "2 devices; live calls: 1 connected" in await asked("overview")
+        assert hub.hub.cluster.node in await asked("hub", "list")
+        assert await asked("relay", "list") == "no relay is alive\n"
+        live = await asked("call", "live")
+        assert call in live
+        assert hub.hub.pseudonyms.of(alice.account.id) in live
+        events = [json.loads(line) for line in (await asked("watch", "--call", call, "--events", "3")).splitlines()]
+        assert {event["event"] for event in events} == {"overview", "calls", "call"}
+        assert [e["data"]["call"]["call"] for e in events if e["event"] == "call"] == [call]
+        assert await asked("call", "end", call, "--reason", "asked for in ticket 7") == ""
+        assert await alice.reaches(call, "ended:unavailable")
+        shown = await asked("call", "show", call)
+        for line in ("rang callee", "media caller", "connected\n", "ended\n", "reason         unavailable"):
+            assert line in shown, shown
+        assert call in await asked("call", "list", "--why", "unavailable")
+        assert await asked("call", "list", "--why", "declined") == "none\n"
+        await hub.hub.operations.written()
+        assert "success 100.0 %" in await asked("figures", "--hours", "6")
+        for words, why in (
+            (("hub", "drain", hub.hub.cluster.node), "the only hub"),
+            (("relay", "drain", "r" * 12), "no such relay"),
+            (("call", "end", call), "no call with this id goes on"),
+        ):
+            status, _, wrong = await admin(tmp_path / "home", hub.url, *words, "--reason", "update", token=token)
+            assert (status, why in wrong) == (1, True), wrong
 
 
 async def test_commands_of_old_say_where_they_are(tmp_path: Path):

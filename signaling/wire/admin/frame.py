@@ -79,6 +79,19 @@ class AdminEndpoint(Struct, frozen=True, kw_only=True):
     """The path parameter that the entry names."""
 
 
+class AdminEvents(Struct, frozen=True, kw_only=True):
+    """Live updates of the operators' API, as server-sent events (WHATWG HTML, section 9.2). ``gateway/admin_stream.py`` serves them."""
+
+    id: str
+    """Operation id."""
+    path: str
+    summary: str
+    access: Permission
+    events: dict[str, type[Struct]]
+    """What each event's data is, by the event's name. Where it cannot be told now, the data is ``{"refused": CODE}``."""
+    query: tuple[Query, ...] = ()
+
+
 ADMIN_PATHS: Final = {
     "operator": r"^[a-z][a-z0-9.-]{0,31}\Z",
     "session": ID_PATTERN,

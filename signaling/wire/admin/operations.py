@@ -5,9 +5,9 @@ from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
 
-from signaling.wire.admin.frame import AdminEndpoint, Permission, Pseudonym, Reason
+from signaling.wire.admin.frame import AdminEndpoint, AdminEvents, Permission, Pseudonym, Reason
 from signaling.wire.errors import ErrorCode
-from signaling.wire.ids import CallId, Millis
+from signaling.wire.ids import ID_PATTERN, CallId, Millis
 from signaling.wire.messages import Reason as EndReason
 from signaling.wire.messages import Rung, Stage
 from signaling.wire.rest import Query
@@ -291,4 +291,14 @@ OPERATIONS_ENDPOINTS: Final[tuple[AdminEndpoint, ...]] = (
         subject="relay",
     ),
 )
-"""Operations of the operators' page. Live updates: ``GET /v1/admin/stream`` (server-sent events, ``gateway/admin_stream.py``)."""
+"""Operations of the operators' page."""
+
+OPERATIONS_EVENTS: Final = AdminEvents(
+    id="operations.stream",
+    path="/v1/admin/stream",
+    summary="What goes on, every two seconds what has changed, for half an hour at most",
+    access=_READ,
+    events={"overview": Overview, "calls": LiveCalls, "call": CallDetail},
+    query=(Query("call", ID_PATTERN, "a call to be followed with its time line, too: the event `call`"),),
+)
+"""The live updates of the same."""
