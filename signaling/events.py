@@ -163,7 +163,10 @@ class Events:
             case AccountText(account, text, but):
                 self.sockets.send_to_account(account, text, but)
             case Replaced(device):
-                self.sockets.end(device, CloseCode.REPLACED)
+                session = self.sockets.session(device)
+                if session is not None:
+                    self.sockets.end(device, CloseCode.REPLACED)
+                    self.calls.replaced(session)
             case Resync(devices):
                 for device in devices:
                     self.sockets.resync(device)

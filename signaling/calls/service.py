@@ -27,7 +27,7 @@ from signaling.calls import machine
 from signaling.calls.counts import Step
 from signaling.calls.history import History, Line, encode_line
 from signaling.calls.machine import Call
-from signaling.calls.pair import ABSENT, counter, decode_state, earliest, encode_state, next_version, pair_key
+from signaling.calls.pair import ABSENT, VERSION_BYTES, counter, decode_state, earliest, encode_state, next_version, pair_key
 from signaling.calls.policy import Relation, may_ring
 from signaling.calls.relations import Facts, Relations
 from signaling.calls.store import (
@@ -112,6 +112,8 @@ _VERSIONS: Final = 20_000
 """Pairs without a call whose version is remembered, so that the next call of theirs is stored at the first try."""
 _RECENT: Final = 5.0
 """Seconds for which ended calls are remembered, to tell a store that lost its last writes that they ended."""
+_POSTED: Final = 20.0
+"""Seconds for which a hub that something was sent to may turn out to be dead; more than its lease."""
 
 Reply = Callable[[ServerMessage], object]
 
@@ -157,6 +159,8 @@ class _Pair:
     calls: dict[str, Call] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     """Hubs of devices that are not here."""
+    posted: dict[str, float] = field(default_factory=dict)
+    """When something was last sent to each of them: where a device was may be old, and its hub dead."""
     signals: dict[tuple[str, str, str], int] = field(default_factory=dict)
     """Kept payloads by call, sender and receiver."""
     busy: int = 0
@@ -527,11 +531,32 @@ class CallService:
         key = pair_key(*message.accounts)
         pair = self._pairs.get(key)
         if pair is None:
-            pair = _Pair(key, message.accounts)
-        pair.nodes |= {device: node for device, node in message.nodes.items() if node != self._cluster.node}
+            # of calls that ended a moment ago there may still be old news on the way
+            pair = _Pair(key, message.accounts, self._versions.get(key, ABSENT))
+        known = counter(message.state[:VERSION_BYTES]) >= counter(pair.version)
+        elsewhere = {device: node for device, node in message.nodes.items() if node != self._cluster.node}
+        for device, node in elsewhere.items():
+            if pair.nodes.get(device) != node and not self._online(device) and not (known and self._heard(pair, device)):
+                # it has come to that hub while what it was to be told went to another one, which may be dead
+                self._cluster.send(node, Resync([device]))
+        pair.nodes |= elsewhere
         self._adopt(pair, message.state)
         for text in message.texts:
             self.deliver(text)
+
+    def _heard(self, pair: _Pair, device: str) -> bool:
+        """Whether nothing is on its way to where a device was."""
+        return self._clock() - pair.posted.get(device, -math.inf) > _POSTED
+
+    def replaced(self, session: Session) -> None:
+        """A device whose socket is still open here has come to another hub: what was written to it here since then, it may not have got."""
+        if session.device in self._by_device or any(session.account in accounts for _, _, accounts, _ in self._recent):
+
+            async def tell() -> None:
+                await self.drain()  # what is to be told must be stored first
+                await self._back_already(session.device)
+
+            self._spawn(tell())
 
     def deliver(self, text: Text) -> None:
         """Hand a message to a device; if it has moved on to another hub, send it after it."""
@@ -922,10 +947,8 @@ class CallService:
             return
         if call is not None:
             text = encode(CallSignalled(call.id, device, message.payload))
-            if not self._send(message.to, text):
-                node = pair.nodes.get(message.to)
-                if node is not None:
-                    self._cluster.send(node, Text(message.to, text))
+            if not self._send(message.to, text) and message.to in pair.nodes:
+                self._post(pair, message.to, text)
             kept = pair.signals.get((call.id, device, message.to), 0)
             if kept < MAX_SIGNALS:
                 pair.signals[(call.id, device, message.to)] = kept + 1
@@ -1118,6 +1141,8 @@ class CallService:
         for unit in units.values():
             self._finish(unit)
             newer = stored.get(unit.pair.key)
+            if isinstance(newer, bytes) and newer and newer[:VERSION_BYTES] == unit.version:
+                newer = None  # done, by the first of two tries: its answer was lost
             if newer is None:
                 if unit.changed:
                     self._stored(unit)
@@ -1175,11 +1200,12 @@ class CallService:
 
     def _outbox(self, unit: _Unit, state: bytes) -> list[tuple[str, Raw]]:
         """What other hubs are told in the same transaction: the state, and the messages for their devices."""
-        nodes = unit.pair.nodes
+        nodes, now = unit.pair.nodes, self._clock()
         texts: dict[str, list[Text]] = {node: [] for node in nodes.values()}
         for to, message in unit.tell:
             if isinstance(to, str) and to in nodes and not self._online(to):
                 texts[nodes[to]].append(Text(to, encode(message)))
+                unit.pair.posted[to] = now
         places = self._places(unit.pair, unit.calls)
         outbox: list[tuple[str, Raw]] = []
         for node, some in texts.items():
@@ -1222,9 +1248,14 @@ class CallService:
             if to not in nodes:
                 astray.append(Text(to, text))
             elif not unit.changed:
-                self._cluster.send(nodes[to], Text(to, text))
+                self._post(unit.pair, to, text)
         if astray and not self._cluster.alone:
             self._spawn(self._seek(unit.pair.accounts, encode_state(unit.pair.version, unit.pair.calls.values()), astray))
+
+    def _post(self, pair: _Pair, device: str, text: bytes) -> None:
+        """To the hub that a device is on, as far as is known."""
+        pair.posted[device] = self._clock()
+        self._cluster.send(pair.nodes[device], Text(device, text))
 
     async def _seek(self, accounts: tuple[str, str], state: bytes, texts: list[Text]) -> None:
         """Tell devices that this hub does not know the whereabouts of: it took the pair from the store, for a deadline or a dead hub."""

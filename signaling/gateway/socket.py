@@ -192,6 +192,11 @@ class SocketGateway:
         """Whether a device has a socket here."""
         return device in self._connections
 
+    def session(self, device: str) -> Session | None:
+        """Whose socket it is; None when the device has none here."""
+        connection = self._connections.get(device)
+        return None if connection is None else connection.session
+
     def here(self) -> dict[str, tuple[str, float]]:
         """Devices that are connected here, each with its account and since when."""
         return {device: (c.session.account, c.since) for device, c in self._connections.items() if c.session is not None}
@@ -416,6 +421,11 @@ class SocketGateway:
             connection.close(WSCloseCode.TRY_AGAIN_LATER)
             return
         if not connection.send(Ok(re=re)):
+            return
+        newer = self._connections.get(session.device)
+        if newer is not None and newer.since > connection.since:
+            # it was overtaken while it was looked at: the client has long been on another socket
+            connection.close(CloseCode.REPLACED)
             return
         self._enter(connection, session)
         try:

@@ -9,10 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import Pipeline
-from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
 from signaling.storage.latency import Latency
@@ -32,8 +33,15 @@ _PATIENCE: Final = 10
 SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 
 
-_WAITS: Final = frozenset({"BLPOP"})
+_WAITS: Final = frozenset({"BLPOP", "BLMPOP"})
 """Commands that wait for something to come: how long says nothing about the store."""
+
+
+def _broken(error: RuntimeError) -> Exception:
+    """What uvloop raises when something is written to a connection that was closed a moment ago, as what it is. redis-py knows no such
+    error, for asyncio has none, and would hand it on to those who expect a store that does not answer.
+    """
+    return RedisConnectionError("the connection was closed") if "closed" in str(error) else error
 
 
 async def _timed(latency: Latency, command: Any, work: Awaitable[Any]) -> Any:
@@ -43,6 +51,9 @@ async def _timed(latency: Latency, command: Any, work: Awaitable[Any]) -> Any:
     except ResponseError:
         latency.seconds.observe(time.perf_counter() - began)  # it has answered: no
         raise
+    except RuntimeError as error:
+        latency.failed += 1
+        raise _broken(error) from error
     except Exception:
         latency.failed += 1
         raise
@@ -78,8 +89,21 @@ class MeasuredRedis(Redis):
         return pipe
 
 
+class _GuardedPipeline(ClusterPipeline):
+    async def execute(self, raise_on_error: bool = True, allow_redirections: bool = True) -> list[Any]:
+        try:
+            found: list[Any] = await super().execute(raise_on_error, allow_redirections)
+        except RuntimeError as error:
+            raise _broken(error) from error
+        return found
+
+
 class MeasuredCluster(RedisCluster):
     """The same for a cluster; pipelines are counted by their commands' nodes and not here."""
+
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
+        """As redis-py's."""
+        return _GuardedPipeline(self, transaction)  # type: ignore[abstract]  # as redis-py does itself
 
     @cached_property
     def latency(self) -> Latency:

@@ -17,7 +17,7 @@ from signaling.calls.relations import Relations
 from signaling.calls.service import CallService
 from signaling.calls.store import CallStore
 from signaling.cluster.bus import inbox
-from signaling.cluster.messages import BusMessage, PairChanged, Resync, Text, decode_bus, encode_bus
+from signaling.cluster.messages import BusMessage, PairChanged, Replaced, Resync, Text, decode_bus, encode_bus
 from signaling.gateway.request import Session
 from signaling.limits.service import Limits
 from signaling.storage.sql import Database
@@ -106,6 +106,8 @@ class Hub:
         self.node = f"hub{number}"
         self.time = town.clock
         self.online: set[str] = set()
+        self.broken: set[str] = set()
+        """Devices whose socket here is open and leads nowhere: they have gone to another hub."""
         self.dead = False
         self.waiting: list[tuple[str, BusMessage]] = []
         self.resyncs: list[str] = []
@@ -138,6 +140,8 @@ class Hub:
     def _send(self, device: str, text: bytes) -> bool:
         if self.dead or device not in self.online:
             return False
+        if device in self.broken:
+            return True
         message = decode_server(text)
         self.town.clients[device].hears(message)
         self.town.take_down(device, message)
@@ -161,9 +165,21 @@ class Hub:
                     self.service.pair_changed(message)
                 case Text() as message:
                     self.service.deliver(message)
+                case Replaced(device):
+                    self.let_go(device)
                 case Resync(some):
-                    self.resyncs += [device for device in some if device in self.online]
+                    self.resyncs += [device for device in some if device in self.online - self.broken]
         return len(texts)
+
+    def let_go(self, device: str) -> None:
+        """It hears that a device has come to another hub."""
+        if device in self.broken:
+            self.broken.discard(device)
+            self.online.discard(device)
+            who = self.town.session(device)
+            self.service.replaced(who)
+            self.service.leaving(who)
+            self.service.moved(who)
 
     async def settle(self) -> None:
         """Until nothing is under way."""
@@ -171,7 +187,7 @@ class Hub:
             await asyncio.wait(tasks, timeout=5)
         while self.resyncs:
             device = self.resyncs.pop()
-            if device in self.online:
+            if device in self.online - self.broken:
                 self.town.clients[device].sync(*await self.service.attach(self.town.session(device)))
 
     async def crash(self) -> None:
@@ -222,7 +238,7 @@ class Town:
                 client.hints[message.call] = max(message.seq, client.hints.get(message.call, 0))
 
     def hub_of(self, device: str) -> Hub | None:
-        return next((hub for hub in self.hubs if device in hub.online), None)
+        return next((hub for hub in self.hubs if device in hub.online - hub.broken), None)
 
     def take_down(self, device: str, message: m.ServerMessage) -> None:
         """What a number stands for: the same to everyone."""
@@ -264,10 +280,17 @@ class Town:
             self.placed.add(message.call)
         hub.service.submit(self.session(device), message, reply)
 
-    async def connect(self, device: str, hub: Hub) -> None:
-        """A device comes to a hub, from wherever it was."""
+    async def connect(self, device: str, hub: Hub, *, noticed: bool = True) -> None:
+        """A device comes to a hub, from wherever it was; that one has noticed, or is told so."""
         old = self.hub_of(device)
         who = self.session(device)
+        for one in self.hubs:
+            if device in one.broken and (one is hub or noticed):
+                one.let_go(device)
+        if old is not None and old is not hub and not noticed:
+            old.broken.add(device)
+            hub.send(old.node, Replaced(device))
+            old = None
         if old is not None:
             old.online.discard(device)
             old.service.leaving(who)

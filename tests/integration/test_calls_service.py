@@ -463,3 +463,17 @@ async def test_when_redis_dies_nothing_is_told_that_was_not_stored_and_calls_go_
         await world.service.close()
         await redis.aclose()
         valkey.stop()
+
+
+async def test_a_change_that_was_done_but_whose_answer_was_lost_is_done_once(world, monkeypatch):
+    commit = CallStore.commit
+
+    async def twice(self, changes):
+        await commit(self, changes)  # as the client does that asks again after a time-out
+        return await commit(self, changes)
+
+    monkeypatch.setattr(CallStore, "commit", twice)
+    assert (await world.invite()).stage is m.Stage.INVITING
+    assert kinds(world.took(B1)) == ["CallIncoming"]
+    assert (await world.ask(B1, m.CallAccept(next(ids), name("c"), SEALED))).stage is m.Stage.CONNECTING
+    assert kinds(world.took(A1)) == ["CallAnswered"]

@@ -1,5 +1,6 @@
 """Sockets that end or stop reading while others go on."""
 
+import asyncio
 import json
 import socket
 from contextlib import AsyncExitStack
@@ -65,3 +66,29 @@ async def test_a_client_that_does_not_read_is_cut_off_and_others_do_not_notice(h
         stack.push_async_callback(ben.close)
         await ben.connect(hub.url)
         assert ben.calls[call] == "inviting"
+
+
+async def test_a_hello_that_was_overtaken_by_a_newer_one_of_the_device_does_not_take_its_place(hub, book_redis):
+    _, account = await seed(hub.hub.database, book_redis, [1, 1])
+    sessions = hub.hub.events.sessions
+    authenticate = sessions.authenticate
+    looked_at, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(token):
+        sessions.authenticate = authenticate
+        looked_at.set()
+        await go_on.wait()
+        return await authenticate(token)
+
+    sessions.authenticate = slow
+    async with AsyncExitStack() as stack:
+        old, new = (Phone(account, next(iter(account.devices))) for _ in range(2))
+        for phone in (old, new):
+            stack.push_async_callback(phone.close)
+        connecting = asyncio.create_task(old.connect(hub.url))
+        await looked_at.wait()
+        await new.connect(hub.url)
+        go_on.set()
+        await connecting
+        assert old.close_code == 4409
+        assert (await new.ask("ping"))["type"] == "ok"

@@ -1,0 +1,110 @@
+"""What is told to a device at a hub that it has left, or that is dead: the device hears it all the same.
+
+The hubs are real call services on one Redis; the inboxes between them are emptied when the test says so (``calls_town.py``).
+"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from signaling.calls.machine import Call
+from signaling.storage.sql import Database
+from signaling.storage.tables import metadata
+from signaling.wire import messages as m
+from tests.conftest import Clock
+from tests.integration.calls_town import SEALED, Town, name, people
+
+A1, B1 = name("a1"), name("b1")
+
+
+@pytest.fixture
+async def town(_valkeys, redis, tmp_path) -> AsyncIterator[Town]:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/town.db")
+    async with database.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    await people(database)
+    town = Town(_valkeys[0].url, redis, database, Clock())
+    for who, to in (("A", "B"), ("B", "A")):
+        await town.relations.load(name(who), name(to))
+    await town.connect(A1, town.hubs[0])
+    await town.connect(B1, town.hubs[1])
+    yield town
+    for hub in town.hubs:
+        await hub.crash()
+    await database.close()
+
+
+async def talking(town: Town) -> Call:
+    """A call of A1 that B1 has taken, and that is up; everything was heard."""
+    payloads = {name(device): SEALED for device in ("b1", "b2", "b3")}
+    call = name("call")
+    steps = [
+        (A1, lambda n: m.CallInvite(n, call, name("B"), payloads)),
+        (B1, lambda n: m.CallAccept(n, call, SEALED)),
+        (A1, lambda n: m.CallConnected(n, call)),
+        (B1, lambda n: m.CallConnected(n, call)),
+    ]
+    for who, make in steps:
+        town.request(make, who)
+        await town.quiet()
+    (stored,) = (await town.stored()).values()
+    assert stored.stage is m.Stage.CONNECTED
+    return stored
+
+
+async def settled(town: Town) -> None:
+    """What the living have to say to each other is heard; nobody is buried."""
+    for _ in range(20):
+        await town.settle()
+        if not sum([await hub.hear(1000) for hub in town.hubs]):
+            return
+    raise AssertionError("hubs never stop talking")
+
+
+async def test_news_for_a_dead_hubs_inbox_reach_the_device_that_has_come_elsewhere(town):
+    call = await talking(town)
+    await town.crash(town.hubs[1])  # B1's
+    b1_hub = town.hubs[1]
+    await town.connect(B1, b1_hub)
+    town.request(lambda n: m.CallHangup(n, call.id), A1)  # its hub has not heard yet where B1 is now
+    await settled(town)
+    assert town.clients[B1].live == {}
+
+
+async def test_sealed_payloads_for_a_dead_hubs_inbox_reach_the_device_that_has_come_elsewhere(town):
+    call = await talking(town)
+    heard: list[int] = []
+    sync = town.clients[B1].sync
+    town.clients[B1].sync = lambda views, elsewhere: (heard.append(len(views[0].payloads or ())), sync(views, elsewhere))
+    await town.crash(town.hubs[1])
+    await town.connect(B1, town.hubs[1])
+    assert heard == [1]  # the invite's
+    town.request(lambda n: m.CallSignal(n, call.id, B1, SEALED), A1)
+    await settled(town)
+    assert heard[-1] == 2
+
+
+async def test_what_was_written_to_a_socket_that_was_replaced_elsewhere_is_told_again(town):
+    call = await talking(town)
+    await town.connect(A1, town.hubs[1])
+    await settled(town)
+    await town.connect(B1, town.hubs[2], noticed=False)  # its old hub, A1's, still writes to the old socket
+    town.request(lambda n: m.CallHangup(n, call.id), A1)
+    await town.hubs[1].settle()
+    assert call.id in town.clients[B1].live
+    await settled(town)
+    assert town.clients[B1].live == {}
+
+
+async def test_an_old_state_that_comes_late_does_not_bring_an_ended_call_back(town):
+    call = await talking(town)
+    town.request(lambda n: m.CallSignal(n, call.id, B1, SEALED), A1)
+    await town.connect(B1, town.hubs[2])  # tells A1's hub so, with the call as it stands
+    await town.hubs[2].settle()
+    await town.hubs[2].flush()
+    town.request(lambda n: m.CallHangup(n, call.id), A1)
+    await town.hubs[0].settle()
+    assert len(town.hubs[0].service) == 0
+    await settled(town)
+    assert len(town.hubs[0].service) == 0
+    assert town.clients[B1].live == {}
