@@ -124,6 +124,8 @@ _PSEUDONYMS: Final = 50_000
 """Pseudonyms of accounts that call, remembered."""
 _SHUTDOWN: Final = 5.0
 """Seconds that open requests have to finish when the hub ends."""
+_KEEP_ALIVE: Final = 150.0
+"""Seconds that a connection may be open without a request being there, whole: longer than reverse proxies keep theirs."""
 
 
 class Hub:
@@ -538,11 +540,15 @@ class Hub:
         app.router.add_get("/operator", to_operator_page)
         app.router.add_get("/operator/{path:.*}", operator.handle)
         app.router.add_get("/{path:.*}", pages.handle)
+        app.on_shutdown.append(self._end_streams)
         return app
+
+    async def _end_streams(self, _app: web.Application) -> None:
+        """Before open requests are waited for: these would not end by themselves."""
+        await self.stream.close()
 
     async def close(self) -> None:
         """End sockets, calls' writers and connections, in that order."""
-        await self.stream.close()
         await self.sockets.close()
         await self.presence.close()
         await self.relays.close()
@@ -750,7 +756,9 @@ async def run_hub(settings: Settings) -> None:
         await stack.enter_async_context(
             telling("hub", hub.metrics(), health=hub.health, host=settings.metrics_host, port=settings.metrics_port)
         )
-        runner = web.AppRunner(hub.application(), access_log=None, shutdown_timeout=_SHUTDOWN, handle_signals=False)
+        runner = web.AppRunner(
+            hub.application(), access_log=None, shutdown_timeout=_SHUTDOWN, keepalive_timeout=_KEEP_ALIVE, handle_signals=False
+        )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, settings.host, settings.port, backlog=4096, reuse_port=settings.workers > 1 or None)

@@ -35,6 +35,11 @@ class Sessions:
         self._generation = 0
         self._rows: Gather[bytes, Session] = Gather(self._read)
 
+    @property
+    def generation(self) -> int:
+        """Another number whenever what was answered before may not hold any more."""
+        return self._generation
+
     async def authenticate(self, token: str) -> Session | None:
         """The device that this token belongs to; None when the token is unknown or revoked."""
         digest = hash_token(token)

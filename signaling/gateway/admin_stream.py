@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.gateway.admin import AdminGateway
+from signaling.gateway.origin import limit_key
 from signaling.gateway.rest import error_response
 from signaling.wire.admin.operations import OPERATIONS_EVENTS
 from signaling.wire.errors import ErrorCode, Refused
@@ -35,6 +36,8 @@ _LONGEST: Final = 1_800.0
 """Seconds that a stream lasts; the page opens another."""
 _SLOW: Final = 10.0
 """Seconds for which somebody may not read what is sent."""
+_STORES: Final = (RedisError, SQLAlchemyError, OSError, TimeoutError)
+"""What a store that does not answer raises."""
 _CALL: Final = re.compile(ID_PATTERN)
 
 
@@ -56,11 +59,12 @@ class AdminStream:
         self._door = door
         self._reads = reads
         self._open: set[asyncio.Task[Any]] = set()
+        self._closing = False
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One stream."""
         try:
-            wait = self._door.limiter.take(self._door.address(request))
+            wait = self._door.limiter.take(limit_key(self._door.address(request)))
             if wait:
                 raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
             self._door.check_origin(request)
@@ -68,11 +72,13 @@ class AdminStream:
             call = request.query.get("call")
             if set(request.query) - {"call"} or (call is not None and not _CALL.match(call)):
                 raise Refused(ErrorCode.INVALID, "`call`: the id of a call; nothing else")
+            if self._closing:
+                raise Refused(ErrorCode.UNAVAILABLE, retry_after=1.0)
             if len(self._open) >= STREAMS:
                 raise Refused(ErrorCode.RATE_LIMITED, "too many operators look at once", retry_after=10.0)
         except Refused as refused:
             return error_response(refused)
-        except (RedisError, SQLAlchemyError, OSError, TimeoutError):
+        except _STORES:
             return error_response(Refused(ErrorCode.UNAVAILABLE, retry_after=2.0))
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -84,14 +90,15 @@ class AdminStream:
             await response.prepare(request)
             async with asyncio.timeout(_LONGEST):
                 await self._send(request, response, call)
-        except (TimeoutError, ConnectionError, Refused):
+        except (*_STORES, Refused):  # a client that is gone is an OSError, too
             pass  # the page opens another, or hears there why not
         finally:
             self._open.discard(task)
         return response
 
     async def close(self) -> None:
-        """End all streams."""
+        """End all streams, and begin no more: a hub that ends does not wait for them."""
+        self._closing = True
         for task in tuple(self._open):
             task.cancel()
 
@@ -106,8 +113,8 @@ class AdminStream:
                     data = msgspec.json.encode(await read())
                 except Refused as refused:
                     data = msgspec.json.encode({"refused": refused.code})
-                except (RedisError, OSError, TimeoutError) as error:
-                    log.warning("stream: Redis does not answer (%s)", type(error).__name__)
+                except _STORES as error:
+                    log.warning("stream: a store does not answer (%s)", type(error).__name__)
                     data = msgspec.json.encode({"refused": ErrorCode.UNAVAILABLE})
                 if sent.get(name) != data:
                     sent[name] = data

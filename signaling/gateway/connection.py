@@ -200,8 +200,10 @@ class Connection(WSListener):
             self.early.append(bytes(message))
 
     def release(self) -> list[bytes]:
-        """Read on. Returns what was kept."""
-        early, self.early = self.early or [], None
+        """Read on, if ``hold`` has stopped that. Returns what was kept."""
+        early, self.early = self.early, None
+        if early is None:
+            return []
         if not self._out.is_closing():
             self._out.resume_reading()
         return early
@@ -249,6 +251,7 @@ class Connection(WSListener):
         count(self._owner.counts.closed, int(code))
         with contextlib.suppress(RuntimeError):  # closed a moment ago
             self._transport.send_close(code, reason)  # type: ignore[arg-type]  # the application's codes are not in the enum
+        self.release()  # what was kept is not done any more; the client's answer to the close must be read
         self._closer = self._loop.call_later(_FAREWELL, self.abort)
 
     def abort(self) -> None:

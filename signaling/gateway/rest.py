@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.accounts.sessions import Sessions
+from signaling.gateway.body import read_body
 from signaling.gateway.counts import RestCounts
 from signaling.gateway.origin import Network, client_address, limit_key, origin_allowed
 from signaling.gateway.rate import TokenBuckets
@@ -192,7 +193,7 @@ class Gateway(Generic[E]):
             body = None
             if decoder is not None:
                 try:
-                    body = decoder.decode(await _read(request))
+                    body = decoder.decode(await read_body(request, MAX_BODY))
                 except msgspec.ValidationError as error:
                     raise Refused(ErrorCode.INVALID, describe(error)) from None
                 except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -362,15 +363,3 @@ def frames_only(error: BaseException) -> tuple[type[BaseException], BaseExceptio
 
 def _matches(template: str, path: str) -> bool:
     return re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path) is not None
-
-
-async def _read(request: web.Request) -> bytes:
-    """The body, never more than ``MAX_BODY`` of it in memory."""
-    if request.content_length is not None and request.content_length > MAX_BODY:
-        raise Refused(ErrorCode.TOO_LARGE)
-    body = bytearray()
-    async for chunk in request.content.iter_chunked(65_536):
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise Refused(ErrorCode.TOO_LARGE)
-    return bytes(body)

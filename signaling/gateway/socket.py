@@ -398,13 +398,8 @@ class SocketGateway:
             re = message.id
             if not isinstance(message, Hello):
                 raise Refused(ErrorCode.UNAUTHENTICATED, "the first message must be `hello`")
-            session = await self._sessions.authenticate(message.token)
-            if session is None:
-                raise Refused(ErrorCode.UNAUTHENTICATED)
-            if session.blocked:
-                raise Refused(ErrorCode.BLOCKED)
-            if session.restricted:
-                raise Refused(ErrorCode.RESTRICTED)
+            seen = self._sessions.generation
+            session = await self._admit(message.token)
             charge = self._limits.charge
             wait = await self._limits.take(
                 charge(HELLOS_OF_DEVICE, session.device), charge(REQUESTS_FROM_ADDRESS, connection.address)
@@ -429,6 +424,8 @@ class SocketGateway:
             return
         self._enter(connection, session)
         try:
+            if self._sessions.generation != seen and not await self._still(connection, message.token, session):
+                return
             node = await self._routes.claim(session.device, session.account, connection.since)
             if node == "!":
                 connection.close(CloseCode.REPLACED)
@@ -447,6 +444,29 @@ class SocketGateway:
             self._spawn(self._resync(connection))
         for waiting in connection.release():
             self._request(connection, session, waiting)
+
+    async def _admit(self, token: str) -> Session:
+        """The device, when it may come in. Raises ``Refused``, or what a store raises."""
+        session = await self._sessions.authenticate(token)
+        if session is None:
+            raise Refused(ErrorCode.UNAUTHENTICATED)
+        if session.blocked:
+            raise Refused(ErrorCode.BLOCKED)
+        if session.restricted:
+            raise Refused(ErrorCode.RESTRICTED)
+        return session
+
+    async def _still(self, connection: Connection, token: str, session: Session) -> bool:
+        """Whether the device may stay that was let in while somebody's session became void: if it was its own, nobody found its socket to
+        close it. From now on ``end`` does. Raises what a store raises.
+        """
+        try:
+            code = None if await self._admit(token) == session else CloseCode.GOING_AWAY
+        except Refused as refused:
+            code = _CLOSES.get(refused.code, CloseCode.UNAUTHENTICATED)
+        if code is not None:
+            connection.close(code)
+        return code is None
 
     def _enter(self, connection: Connection, session: Session) -> None:
         connection.session = session

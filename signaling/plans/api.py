@@ -7,9 +7,11 @@ from aiohttp import web
 from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
+from signaling.gateway.body import read_body
 from signaling.gateway.request import Handlers, RestRequest
 from signaling.plans.payments import WebhookInvalid
 from signaling.plans.service import PlanService
+from signaling.wire.errors import ERRORS, Refused
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +46,10 @@ class Webhook:
 
     async def handle(self, request: web.Request) -> web.Response:
         """One webhook."""
-        body = await request.content.read(_MAX_WEBHOOK + 1)
-        while len(body) <= _MAX_WEBHOOK and (more := await request.content.read(_MAX_WEBHOOK)):
-            body += more
-        if len(body) > _MAX_WEBHOOK:
-            return web.Response(status=413)
+        try:
+            body = await read_body(request, _MAX_WEBHOOK)
+        except Refused as refused:
+            return web.Response(status=ERRORS[refused.code].status)
         try:
             await self._plans.webhook({name.lower(): value for name, value in request.headers.items()}, body)
         except WebhookInvalid as invalid:

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 import pytest
+from aiohttp import web
 from sqlalchemy import insert
 
 from media.control import RelayControl
@@ -251,3 +252,25 @@ async def test_streams_are_so_many_at_most(hub):
             await stack.enter_async_context(http.get(hub.url + "/v1/admin/stream", headers=cookie)) for _ in range(STREAMS + 1)
         ]
         assert [response.status for response in opened] == [200] * STREAMS + [429]
+
+
+async def test_a_hub_that_ends_does_not_wait_for_operators_who_look(hub):
+    vera = await signed_in(hub, "vera", Role.VIEWER)
+    cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in vera.cookies.items())}
+    runner = web.AppRunner(hub.hub.application(), access_log=None, shutdown_timeout=60.0)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/admin/stream"
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http, http.get(url, headers=cookie) as response:
+        assert response.status == 200
+        async with asyncio.timeout(20):  # far less than what it gives to requests
+            await runner.cleanup()
+
+
+async def test_streams_are_limited_by_the_network_of_an_ipv6_subscriber(hub, monkeypatch):
+    asked = []
+    monkeypatch.setattr(hub.hub.admin, "address", lambda _request: "2001:db8:1:2:3:4:5:6")
+    monkeypatch.setattr(hub.hub.rest.limiter, "take", lambda key: asked.append(key) or 0.0)
+    async with aiohttp.ClientSession() as http, http.get(hub.url + "/v1/admin/stream") as response:
+        assert response.status == 401
+    assert asked == ["2001:db8:1:2::/64"]

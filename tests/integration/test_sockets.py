@@ -1,4 +1,4 @@
-"""Sockets that end or stop reading while others go on."""
+"""Sockets that end or stop reading while others go on, and those that must not come to be."""
 
 import asyncio
 import json
@@ -6,8 +6,17 @@ import socket
 from contextlib import AsyncExitStack
 
 import aiohttp
+import pytest
+from sqlalchemy import update
 
-from signaling.wire.messages import ContactsWanted
+from signaling.accounts.blocking import Blocking
+from signaling.operators.operator import Operator
+from signaling.privacy.restriction import Restriction
+from signaling.storage.tables import accounts
+from signaling.wire.admin.frame import Role
+from signaling.wire.messages import CloseCode, ContactsWanted
+from signaling.wire.rest import BlockedFor
+from tests.conftest import eventually
 from tests.phones import Account, Phone, seed
 
 
@@ -92,3 +101,59 @@ async def test_a_hello_that_was_overtaken_by_a_newer_one_of_the_device_does_not_
         await connecting
         assert old.close_code == 4409
         assert (await new.ask("ping"))["type"] == "ok"
+
+
+async def freeze(hub, account: Account) -> None:
+    assert await Restriction(database=hub.hub.database, events=hub.hub.events).set(account.id, restricted=True)
+
+
+async def block(hub, account: Account) -> None:
+    operator = Operator("amira", Role.ADMIN)
+    blocking = Blocking(database=hub.hub.database, events=hub.hub.events, audit=hub.hub.audit)
+    assert await blocking.set(operator, account.id, "p" * 12, BlockedFor.ABUSE, "a test")
+
+
+async def remove(hub, account: Account) -> None:
+    await hub.hub.erasure.erase_account(account.id)
+
+
+async def renew(hub, account: Account) -> None:
+    async with hub.hub.database.begin() as connection:
+        await connection.execute(update(accounts).where(accounts.c.id == account.id).values(phone="+4930999"))
+    hub.hub.events.sessions_changed(list(account.devices))
+
+
+@pytest.mark.parametrize(
+    ("happens", "code"),
+    [
+        (freeze, CloseCode.RESTRICTED),
+        (block, CloseCode.BLOCKED),
+        (remove, CloseCode.UNAUTHENTICATED),
+        (renew, CloseCode.GOING_AWAY),
+    ],
+)
+async def test_who_is_shut_out_while_its_hello_is_looked_at_has_no_socket_after_it(hub, book_redis, monkeypatch, happens, code):
+    """Between the look at its token and its place among the connections nobody would find it to close it."""
+    ann, ben = await seed(hub.hub.database, book_redis, [1, 1])
+    limits, reached, go_on = hub.hub.sockets._limits, asyncio.Event(), asyncio.Event()
+    take = limits.take
+
+    async def held(*charges):
+        reached.set()
+        await go_on.wait()
+        return await take(*charges)
+
+    async with AsyncExitStack() as stack:
+        phone = Phone(ann, next(iter(ann.devices)))
+        stack.push_async_callback(phone.close)
+        monkeypatch.setattr(limits, "take", held)
+        connecting = asyncio.create_task(phone.connect(hub.url))
+        await reached.wait()
+        await happens(hub, ann)
+        monkeypatch.setattr(limits, "take", take)
+        go_on.set()
+        await connecting
+        assert phone.close_code == code
+        await eventually(lambda: not hub.hub.sockets.online(phone.device))
+        other = await connected(hub, stack, ben)  # whoever else came then stays
+        assert (await other.ask("ping"))["type"] == "ok"
