@@ -30,6 +30,7 @@ from hatch_build import compile_plane
 from media.control import RelayDirectory
 from media.native import available
 from signaling.storage.embedded import EmbeddedValkey
+from tests.coturn_files import own_files
 from turn_config.coturn import coturn_configuration
 from turn_config.credentials import make_credential
 
@@ -232,7 +233,7 @@ def coturn(folder: Path, calls: int, _plane: str) -> Iterator[tuple[int, list[so
     program = shutil.which("turnserver")
     if program is None:
         raise RuntimeError("the peer is coturn: apt-get install coturn")
-    command = [program, "-c", str(file), "--pidfile", str(folder / "pid"), "--userdb", str(folder / "db")]
+    command = [program, "-c", str(file), *own_files(folder)]
     with running(command, folder / "coturn.log", cores={SERVER_CORE}) as process:
         time.sleep(2)
         for task in Path(f"/proc/{process.pid}/task").iterdir():

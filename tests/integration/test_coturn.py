@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.coturn_files import own_files
 from tests.integration.test_serve import run
 from turn_config.coturn import coturn_configuration, denied_peers
 from turn_config.credentials import make_credential
@@ -60,9 +61,8 @@ async def started(folder, file):
     program = shutil.which("turnserver")
     if program is None:
         pytest.skip("coturn is not installed (scripts/test installs it)")
-    files = ("--pidfile", str(folder / "pid"), "--userdb", str(folder / "db"))
     process = await asyncio.create_subprocess_exec(
-        program, "-c", str(file), *files, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        program, "-c", str(file), *own_files(folder), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
     try:
         yield
@@ -158,6 +158,11 @@ async def test_a_credential_of_the_hub_relays(tmp_path):
         transport.sendto(b"a packet of sound", echo.get_extra_info("sockname"))
         assert await received.data.get() == b"a packet of sound"
     echo.close()
+
+
+async def test_nobody_with_a_good_credential_is_refused_when_many_come_as_soon_as_it_is_up(tmp_path):
+    async with coturn(tmp_path) as port, contextlib.AsyncExitStack() as stack:
+        await asyncio.gather(*(stack.enter_async_context(allocation(port, user=f"{number:016x}")) for number in range(60)))
 
 
 async def test_an_expired_or_forged_credential_is_refused(tmp_path):
@@ -376,4 +381,4 @@ async def test_the_command_s_file_runs_and_check_says_of_each_url_whether_it_wor
 async def test_what_coturn_logs_is_nothing(tmp_path):
     async with coturn(tmp_path) as port, allocation(port):
         pass
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name not in ("db", "pid")) == ["turnserver.conf"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name not in ("turndb", "pid")) == ["turnserver.conf"]

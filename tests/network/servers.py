@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.browser.namespace import command
 from tests.browser.service import Service, serve
+from tests.coturn_files import own_files
 from tests.network.lab import HUB, TURN, TURN_NAME, Lab
 from turn_config.coturn import coturn_configuration
 
@@ -79,13 +80,12 @@ async def turn_server(lab: Lab, folder: Path, authority: Authority) -> AsyncIter
     )
     for readable in (folder, authority.key):
         os.chmod(readable, 0o755)
-    files = ("--pidfile", str(folder / "pid"), "--userdb", str(folder / "db"))
     process = await asyncio.create_subprocess_exec(
         *command(lab.namespace("server")),
         program,
         "-c",
         str(file),
-        *files,
+        *own_files(folder),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )

