@@ -19,6 +19,7 @@ from signaling.settings import Settings
 from signaling.storage.redis import any_redis_client, redis_client
 from signaling.storage.sql import Database
 from signaling.wire.rest import Channel
+from tests.databases import as_a_hub_finds_it
 
 _SECRET = "a secret of the hub and its key-holder, for tests"
 _KEY = oprf.derive_key(bytes(32), b"test")
@@ -71,6 +72,7 @@ async def running_hub(
     folder: Path, keyholder: str, *, database_url: str, redis_url: str, book_url: str, limits_scale: float = 1_000.0
 ) -> AsyncIterator[RunningHub]:
     """One hub on these stores. Every client of a test has the same address, and calls often: limits have tests of their own."""
+    await as_a_hub_finds_it(database_url)
     delivery = RecordingDelivery()
     hub = Hub(
         Settings(data_dir=folder, port=0, keyholder_url=f"unix:{keyholder}", keyholder_secret=_SECRET, limits_scale=limits_scale),

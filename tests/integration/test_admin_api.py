@@ -10,12 +10,14 @@ from signaling.client.media import ToneTrack
 from signaling.client.rest import ClientError
 from signaling.operators.audit import broken_at
 from signaling.operators.roles import PERMISSIONS
+from signaling.storage.migrate import migrate
 from signaling.wire.admin.endpoints import ADMIN_ENDPOINTS
 from signaling.wire.admin.frame import ADMIN_PATHS, Access, Permission, Role
 from signaling.wire.errors import ErrorCode
 from signaling.wire.messages import Stage
 from signaling.wire.rest import ENDPOINTS, Attachment, BlockedFor, ChangeProfile, OpenTicket
-from tests.conftest import _new_postgres, eventually
+from tests.conftest import eventually
+from tests.databases import new_postgres
 from tests.integration.hub_fixture import beside, register, running_hub, running_keyholder
 from tests.integration.test_client_calls import ALICE, BOB
 from tests.integration.test_rest_account import code_of
@@ -31,7 +33,7 @@ async def any_hub(request, _valkeys, redis, book_redis, tmp_path):
     url = (
         f"sqlite+aiosqlite:///{tmp_path}/hub.db"
         if request.param == "sqlite"
-        else await _new_postgres(request.getfixturevalue("_postgres"))
+        else await new_postgres(request.getfixturevalue("_postgres"), migrate)
     )
     async with (
         running_keyholder(tmp_path) as keyholder,

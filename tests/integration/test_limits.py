@@ -21,6 +21,7 @@ from signaling.limits.rules import (
     LIMITS,
     REQUESTS_FROM_ADDRESS,
     REQUESTS_OF_ACCOUNT,
+    REQUESTS_OF_DEVICE,
     RINGS_BY_CONTACTS,
     RINGS_BY_STRANGERS,
     use,
@@ -122,6 +123,16 @@ async def pair(_valkeys, redis, book_redis, tmp_path) -> AsyncIterator[Pair]:
             yield Pair((hub, other), people, redis, phones)
 
 
+@pytest.fixture
+def stopped(monkeypatch) -> None:
+    """Time stands still where requests are counted, and they are waited for: how fast this machine answers is not what is tested."""
+    still = script.TAKE.replace("redis.call('TIME')", "{'1800000000', '0'}").replace(", 'PX', math.ceil((at - now) / 1000)", "")
+    assert "TIME" not in still
+    assert "'PX'" not in still
+    monkeypatch.setattr(service, "TAKE", still)
+    monkeypatch.setattr(service, "_PATIENCE", 60.0)
+
+
 async def try_to_call(phone: Phone, callee: Account) -> dict:
     """Invite, and cancel at once when that was taken. The answer to the invite."""
     call = new_id()
@@ -200,14 +211,14 @@ async def test_a_blocked_caller_meets_the_same_limits_as_any_other(pair):
     assert len(ben.calls) == INVITES_TO_ACCOUNT.at_once
 
 
-async def test_a_device_that_connects_again_and_again_is_told_to_wait(pair):
+async def test_a_device_that_connects_again_and_again_is_told_to_wait(stopped, pair):
     ann = Phone(pair.people[0], next(iter(pair.people[0].devices)))
     pair.stack.push_async_callback(ann.close)
     for number in range(HELLOS_OF_DEVICE.at_once + 5):
         await ann.connect(pair.hubs[number % 2].url)
         if ann.close_code == 4429:
             break
-    assert number >= HELLOS_OF_DEVICE.at_once
+    assert number == HELLOS_OF_DEVICE.at_once
     told = ann.events[-1]
     assert told["code"] == "rate_limited"
     assert 0 < told["retry_after"] <= HELLOS_OF_DEVICE.every
@@ -226,7 +237,7 @@ async def ask(
         return answer.status, answer.headers.get("Retry-After"), await answer.json()
 
 
-async def test_requests_of_an_address_are_counted_for_all_hubs_together(pair):
+async def test_requests_of_an_address_are_counted_for_all_hubs_together(stopped, pair):
     async with aiohttp.ClientSession() as http:
         # half of what is allowed at once at each hub, then more at each
         for hub in pair.hubs:
@@ -234,13 +245,13 @@ async def test_requests_of_an_address_are_counted_for_all_hubs_together(pair):
         for hub in pair.hubs:
             answers = await asyncio.gather(*(ask(http, hub) for _ in range(60)))
             refused = [(retry, body["retry_after"]) for status, retry, body in answers if status == 429]
-            assert refused, "the other hub's requests do not count"
+            assert len(refused) == len(answers), "the other hub's requests do not count"
             assert all(0 < wait <= REQUESTS_FROM_ADDRESS.every and retry == "1" for retry, wait in refused)
         await pair.wait(REQUESTS_FROM_ADDRESS.every * 20)
         assert (await ask(http, pair.hubs[0]))[0] == 200
 
 
-async def test_a_device_and_an_account_have_their_share_from_whatever_address(pair):
+async def test_a_device_and_an_account_have_their_share_from_whatever_address(stopped, pair):
     token = next(iter(pair.people[0].devices.values()))
     addresses = (f"198.51.100.{number}" for number in itertools.count(1))
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=20)) as http:
@@ -251,13 +262,13 @@ async def test_a_device_and_an_account_have_their_share_from_whatever_address(pa
             )
         )
     statuses = [status for status, _, _ in answers]
-    assert statuses.count(200) >= 200
-    assert 429 in statuses
+    assert statuses.count(200) == REQUESTS_OF_DEVICE.at_once
+    assert statuses.count(429) == 254 - REQUESTS_OF_DEVICE.at_once
     assert REQUESTS_OF_ACCOUNT.at_once > 254  # it was the device's
     assert all(retry == "1" for status, retry, _ in answers if status == 429)
 
 
-async def test_addresses_come_from_trusted_proxies_only_by_64_and_are_stored_nowhere(pair):
+async def test_addresses_come_from_trusted_proxies_only_by_64_and_are_stored_nowhere(stopped, pair):
     trusting, direct = pair.hubs[1], pair.hubs[0]
     async with aiohttp.ClientSession() as http:
 
@@ -266,7 +277,7 @@ async def test_addresses_come_from_trusted_proxies_only_by_64_and_are_stored_now
             return {status for status, _, _ in answers}
 
         assert 429 in await from_address(trusting, "2001:db8:0:7::1", REQUESTS_FROM_ADDRESS.at_once + 60)
-        assert 429 in await from_address(trusting, "2001:db8:0:7:ffff::2", 40)
+        assert await from_address(trusting, "2001:db8:0:7:ffff::2", 40) == {429}
         assert await from_address(trusting, "2001:db8:0:8::1") == {200}
         # who is not behind the proxy cannot take another's name
         await from_address(direct, "2001:db8:0:9::1", 100)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from signaling.storage.migrate import migrate
 from signaling.storage.sql import Database
 from tests.conftest import eventually
+from tests.databases import new_postgres
 from tests.integration.hub_fixture import RunningHub, running_hub, running_keyholder
 from tests.phones import SEALED, Account, Phone, new_id, seed
 
@@ -29,19 +31,19 @@ class Town:
 
 
 @pytest.fixture
-async def town(empty_postgres, _valkeys, redis, book_redis, tmp_path) -> AsyncIterator[Town]:
+async def town(_postgres, _valkeys, redis, book_redis, tmp_path) -> AsyncIterator[Town]:
     async with AsyncExitStack() as stack:
         socket = await stack.enter_async_context(running_keyholder(tmp_path))
-        hubs = []
+        url, hubs = await new_postgres(_postgres, migrate), []
         for _ in range(3):
             hubs.append(
                 await stack.enter_async_context(
-                    running_hub(tmp_path, socket, database_url=empty_postgres, redis_url=_valkeys[0].url, book_url=_valkeys[1].url)
+                    running_hub(tmp_path, socket, database_url=url, redis_url=_valkeys[0].url, book_url=_valkeys[1].url)
                 )
             )
         # every hub knows of the others
         await eventually(lambda: all(len(hub.hub.cluster.nodes.others) == 2 for hub in hubs))
-        database = Database(empty_postgres)
+        database = Database(url)
         ann, ben = await seed(database, book_redis, [1, 3])
         await database.close()
         async with AsyncExitStack() as phones:

@@ -32,6 +32,7 @@ async def world(folder: Path, caller: str, callee: str, *, turn: bool = True) ->
             yield network, running, both["Alice"], both["Bob"]
 
 
+@pytest.mark.xdist_group("gaps")  # not two of them at once: each measures how long nothing is heard
 @pytest.mark.parametrize(("hers", "his"), [("chromium", "firefox"), ("firefox", "chromium")])
 async def test_whatever_happens_under_a_call_audio_is_back_soon_and_nobody_calls_again(
     hers: str, his: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
