@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import text
 
@@ -52,7 +53,7 @@ async def new_postgres(server: str, how: Maker | None = tables) -> str:
     if original is None:
         url = await _create(server, "template1")
         await _make(url, how)
-        original = _made[server, how.__name__] = url.rpartition("/")[2].partition("?")[0]
+        original = _made[server, how.__name__] = urlsplit(url).path.removeprefix("/")
     return await _create(server, original)
 
 

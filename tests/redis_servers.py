@@ -91,7 +91,7 @@ async def redis_cluster(folder: Path) -> AsyncIterator[str]:
             "--appendonly",
             "no",
             "--cluster-node-timeout",
-            "2000",
+            "20000",  # nobody dies here: a node that got no processor for a while shall not count as dead
         )
         for port in ports
     ]
