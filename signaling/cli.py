@@ -352,6 +352,7 @@ async def _echo(settings: Settings) -> None:
 
     try:
         from signaling.client.echo import run_echo
+        from signaling.client.observed import observe_echo
     except ImportError as error:
         raise ValueError(f"{error.name} is not installed: pip install 'kloudtalk[client]'") from None
     if settings.echo_secret is None and settings.keyholder_secret is None:
@@ -364,4 +365,5 @@ async def _echo(settings: Settings) -> None:
         profile=settings.data_dir / "echo.json",
         calls=settings.echo_calls,
         seconds=settings.echo_seconds,
+        observe=lambda state: observe_echo(state, settings),
     )

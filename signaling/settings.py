@@ -229,7 +229,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Meta(
             ge=0,
             le=65_400,
-            description="Port for them; 0: none. `serve` gives it to its key-holder, the next one to its relay, those behind to its hubs.",
+            description="Port for them; 0: none. `serve` gives it to its key-holder, the next one to its relay, those behind to its hubs, and the last to its echo.",
         ),
     ] = 9440
     admin_url: Annotated[

@@ -170,7 +170,7 @@ class Supervisor:
     def _tend_helpers(self) -> None:
         """Start the helpers, and start again those that ended."""
         for helper in self._helpers():
-            settings = _metrics_at(self._running, 1) if helper is self._relay else self._running
+            settings = _metrics_at(self._running, 1 if helper is self._relay else 2 + self._settings.workers)
             if helper is self._echo and settings.echo_hub_url is None:
                 settings = replace(settings, echo_hub_url=self._address)
             helper.tend(lambda command, settings=settings: self._popen(command, settings, subprocess.DEVNULL))  # type: ignore[misc]

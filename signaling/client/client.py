@@ -383,6 +383,11 @@ class Client:
         session = await self._ask("echo.enrol", EnrolEcho(certificate), token=token)
         await self._sign_in(keys, certificate, session.token, "", secrets.token_bytes(32))
 
+    @property
+    def online(self) -> bool:
+        """Whether the hub is connected now, and has told what is live."""
+        return self._socket is not None and self._socket.connected
+
     async def connect(self) -> None:
         """Connect with the profile, and wait until the hub has told what is live."""
         if self._http is None:

@@ -9,7 +9,9 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +22,9 @@ from media.echo import EchoTrack, greeting
 from signaling.client.client import Call, Client
 from signaling.client.profile import Profile
 from signaling.client.rest import ClientError
+from signaling.telemetry.counting import HUMAN, Histogram, count
 from signaling.wire.errors import ErrorCode
-from signaling.wire.messages import Stage
+from signaling.wire.messages import Reason, Stage
 
 log = logging.getLogger(__name__)
 
@@ -33,16 +36,59 @@ _NICE: Final = 10
 """Calls of people come first on a busy machine."""
 
 
+class Outcome(StrEnum):
+    """What became of a test call."""
+
+    HEARD = "heard"
+    """Sound went both ways."""
+    LEFT = "left"
+    """The caller hung up before."""
+    FAILED = "failed"
+    """No way for the sound was found, or the call could not be taken."""
+
+
+@dataclass(eq=False)
+class EchoCounts:
+    """What operators are told of test calls; nothing of a single one."""
+
+    ended: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
+    audio: Histogram = field(default_factory=lambda: Histogram(HUMAN))
+    """Seconds from taking a call until sound goes both ways."""
+
+
+@dataclass(eq=False)
+class EchoState:
+    """How the echo of this process is, whatever hub it is connected to now."""
+
+    capacity: int
+    """Calls at a time."""
+    counts: EchoCounts = field(default_factory=EchoCounts)
+    client: Client | None = None
+    echo: "Echo | None" = None
+
+    @property
+    def online(self) -> bool:
+        """Whether a hub is connected."""
+        return self.client is not None and self.client.online
+
+    @property
+    def calls(self) -> int:
+        """Calls that go on now."""
+        return 0 if self.echo is None else len(self.echo)
+
+
 class Echo:
     """Answers the calls of one client.
 
     Args:
         seconds: after which a call is ended.
+        counts: where it is counted what becomes of them.
     """
 
-    def __init__(self, client: Client, *, seconds: float) -> None:
+    def __init__(self, client: Client, *, seconds: float, counts: EchoCounts | None = None) -> None:
         self._client = client
         self._seconds = seconds
+        self._counts = EchoCounts() if counts is None else counts
         self._greeting: Sequence[bytes] = greeting()
         self._calls: dict[str, Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,18 +125,24 @@ class Echo:
             self._client.notices.clear()
 
     async def _talk(self, call: Call) -> None:
+        began, outcome = asyncio.get_running_loop().time(), Outcome.FAILED
         track = EchoTrack(self._greeting)
         self._client.accept_identity_change(call.account)  # whose keys they are makes no difference to an echo
         try:
             async with asyncio.timeout(self._seconds):
                 await call.accept(track=track, heard=track.hear)
                 await call.reach(Stage.CONNECTED)
+                outcome = Outcome.HEARD
+                self._counts.audio.observe(asyncio.get_running_loop().time() - began)
                 while not await _over(call, _REPORT_EVERY):
                     await self._report(call, track)
         except TimeoutError:
             pass
         finally:
             track.stop()
+            if outcome is Outcome.FAILED and call.reason in (Reason.HANGUP, Reason.CANCELLED):
+                outcome = Outcome.LEFT
+            count(self._counts.ended, outcome)
             if call.stage is not Stage.ENDED:
                 with contextlib.suppress(ClientError):
                     await call.hangup()
@@ -121,7 +173,20 @@ async def _over(call: Call, within: float) -> bool:
     return True
 
 
-async def run_echo(url: str, *, token: str, profile: Path, calls: int, seconds: float) -> None:
+@contextlib.asynccontextmanager
+async def _unobserved(_state: EchoState) -> AsyncIterator[None]:
+    yield
+
+
+async def run_echo(
+    url: str,
+    *,
+    token: str,
+    profile: Path,
+    calls: int,
+    seconds: float,
+    observe: Callable[[EchoState], contextlib.AbstractAsyncContextManager[None]] = _unobserved,
+) -> None:
     """Be the echo of a service until SIGTERM or SIGINT. Raises ``PermissionError`` when another process is, or becomes, it.
 
     Args:
@@ -130,15 +195,23 @@ async def run_echo(url: str, *, token: str, profile: Path, calls: int, seconds: 
         profile: file for its keys and session.
         calls: at a time.
         seconds: after which a call is ended.
+        observe: what goes on beside it while it runs.
     """
     os.nice(_NICE)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    state = EchoState(calls)
+    async with observe(state):
+        await _keep_serving(stop, state, url, token=token, profile=profile, seconds=seconds)
+
+
+async def _keep_serving(stop: asyncio.Event, state: EchoState, url: str, *, token: str, profile: Path, seconds: float) -> None:
+    """Be there until it is stopped, whatever becomes of hubs."""
     stopping = asyncio.create_task(stop.wait())
     while not stop.is_set():
-        serving = asyncio.create_task(_serve(url, token=token, profile=profile, calls=calls, seconds=seconds))
+        serving = asyncio.create_task(_serve(state, url, token=token, profile=profile, seconds=seconds))
         await asyncio.wait([stopping, serving], return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set():
             serving.cancel()
@@ -154,10 +227,10 @@ async def run_echo(url: str, *, token: str, profile: Path, calls: int, seconds: 
             await asyncio.wait_for(stop.wait(), _RETRY)
 
 
-async def _serve(url: str, *, token: str, profile: Path, calls: int, seconds: float) -> None:
+async def _serve(state: EchoState, url: str, *, token: str, profile: Path, seconds: float) -> None:
     """Answer calls; returns when the hub does not know this device any more."""
-    client = Client(url, _load(profile), max_calls=calls)
-    echo = Echo(client, seconds=seconds)
+    client = state.client = Client(url, _load(profile), max_calls=state.capacity)
+    echo = state.echo = Echo(client, seconds=seconds, counts=state.counts)
     try:
         if client.profile is None:
             await client.open()
@@ -172,7 +245,7 @@ async def _serve(url: str, *, token: str, profile: Path, calls: int, seconds: fl
             else:
                 revoked.cancel()
                 await opening
-        log.info("answering test calls, up to %d at a time", calls)
+        log.info("answering test calls, up to %d at a time", state.capacity)
         print("answering test calls", flush=True)
         ends = [asyncio.create_task(work) for work in (echo.run(), client.revoked.wait(), client.replaced.wait())]
         try:

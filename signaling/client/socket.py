@@ -57,6 +57,11 @@ class Socket:
         """Connect in the background, and again whenever the connection is lost."""
         self._task = asyncio.create_task(self._run())
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection, and ``sync`` has come over it."""
+        return self._online.is_set()
+
     async def online(self, timeout: float = 10.0) -> None:
         """Wait until ``sync`` has come. Raises ``TimeoutError``."""
         async with asyncio.timeout(timeout):

@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 import signaling.client.echo
 from media.levels import FLOOR
 from signaling.accounts.services import ECHO, service_token
-from signaling.client.client import Client
-from signaling.client.echo import Echo
+from signaling.client.client import Call, Client
+from signaling.client.echo import Echo, EchoState, Outcome
 from signaling.client.media import Listener, ToneTrack
 from signaling.client.profile import Profile
 from signaling.client.rest import ClientError
@@ -99,10 +99,45 @@ async def test_everyone_calls_it_hears_themselves_and_is_told_how_loud_they_are_
             while len(answers):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert echo._security.pins == {}
+        assert answers._counts.ended == {Outcome.HEARD: 1, Outcome.LEFT: 0, Outcome.FAILED: 0}
+        assert sum(answers._counts.audio.counts) == 1
         async with hub.hub.database.begin() as connection:
             owners = (await connection.execute(select(call_records.c.account))).scalars().all()
         assert owners == [alice.profile.account]
         assert alice.notices == []
+
+
+@pytest.mark.parametrize("outcome", [Outcome.LEFT, Outcome.FAILED])
+async def test_a_test_call_without_sound_is_counted_by_why(hub, monkeypatch, outcome):
+    async def accept(call: Call, **_: object) -> None:
+        if outcome is Outcome.FAILED:
+            raise ClientError(ErrorCode.UNAVAILABLE, "no answer")
+        await call.reach(Stage.CONNECTED)
+
+    monkeypatch.setattr(Call, "accept", accept)
+    async with AsyncExitStack() as stack:
+        echo, answers = await answering(hub, stack)
+        alice = await person(hub, stack)
+        call = await alice.call(echo.profile.account, track=ToneTrack(440))
+        async with asyncio.timeout(10):
+            while outcome is Outcome.LEFT and not len(answers):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            if outcome is Outcome.LEFT:
+                await call.hangup()
+            while not answers._counts.ended[outcome]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert sum(answers._counts.ended.values()) == 1
+        assert sum(answers._counts.audio.counts) == 0
+
+
+async def test_it_is_ready_while_a_hub_is_connected(hub):
+    async with AsyncExitStack() as stack:
+        state = EchoState(4)
+        assert (state.online, state.calls) == (False, 0)
+        state.client, state.echo = await answering(hub, stack)
+        assert state.online
+        await state.client.close()
+        assert not state.online
 
 
 async def test_the_echo_is_not_told_the_number_of_who_calls(hub):

@@ -155,7 +155,7 @@ def test_services_write_nowhere_but_to_their_volumes_and_hold_no_secret_that_oth
 
 
 def test_prometheus_reads_every_process(up: Project):
-    wanted = {"hub-1:9440", "hub-2:9440", "relay:9440", "keyholder:9440"}
+    wanted = {"hub-1:9440", "hub-2:9440", "relay:9440", "keyholder:9440", "echo:9440"}
     found: set[str] = set()
     deadline = time.monotonic() + 30
     while found != wanted and time.monotonic() < deadline:
