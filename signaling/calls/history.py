@@ -5,13 +5,15 @@ so that no call waits for SQL. What a hub is about to write lies in a list of it
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct
 from redis.exceptions import RedisError
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import Dialect, and_, bindparam, delete, exists, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -42,6 +44,10 @@ return redis.call('LRANGE', KEYS[2], 0, -1)
 """
 
 _BATCH: Final = 500
+_GATHERED: Final = 0.5
+"""Seconds for which lines gather before they are written: a transaction costs the hub as much as some dozens of lines. Who asks for a history
+does not wait for it.
+"""
 _CLOSE: Final = 5.0
 """Seconds that the writer has to end."""
 _RETRY: Final = 2.0
@@ -49,7 +55,7 @@ _RETRY: Final = 2.0
 
 
 class Line(Struct, frozen=True, array_like=True):
-    """One line of one account's history. Times in milliseconds."""
+    """One line of one account's history, its fields as the columns of the table. Times in milliseconds."""
 
     account: str
     call: str
@@ -66,6 +72,20 @@ encode_line: Final = msgspec.msgpack.Encoder().encode
 """A line as it is queued."""
 
 
+@lru_cache(maxsize=1)
+def _insertion(dialect: Dialect) -> tuple[str, Callable[[Line], tuple[Any, ...]]]:
+    """The statement that writes a line, unless it is written already, its account is deleted, or is a service: which keeps no record of
+    who calls it. And what takes the statement's values out of a line. It is given to the driver as it stands: SQLAlchemy would take longer
+    over the values of many lines than the database does.
+    """
+    kind = postgresql if dialect.name == "postgresql" else sqlite
+    values = [bindparam(f"line_{column.name}", type_=column.type) for column in call_records.c]
+    person = select(accounts.c.id).where(accounts.c.id == bindparam("line_account"), accounts.c.service.is_(None))
+    written = kind.insert(call_records).from_select(list(call_records.c), select(*values).where(exists(person)))
+    compiled = written.on_conflict_do_nothing().compile(dialect=dialect)
+    return str(compiled), attrgetter(*(name.removeprefix("line_") for name in compiled.positiontup or ()))
+
+
 class History:
     """Reads and deletes a user's history, and writes what calls have queued."""
 
@@ -76,7 +96,7 @@ class History:
         self._shards = shards
         self._writing = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._closing = False
+        self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -88,7 +108,7 @@ class History:
         """Stop writing; what is still queued is written by the next hub."""
         if self._task is not None:
             # no cancel in the middle of a transaction: the writer ends after the batch that it is at
-            self._closing = True
+            self._closing.set()
             self._wake.set()
             await asyncio.wait([self._task], timeout=_CLOSE)
             self._task.cancel()
@@ -98,11 +118,14 @@ class History:
         self._wake.set()
 
     async def _run(self) -> None:
-        while not self._closing:
+        while not self._closing.is_set():
             await self._wake.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GATHERED):
+                    await self._closing.wait()
             self._wake.clear()
             try:
-                while not self._closing and await self.write_queued():
+                while not self._closing.is_set() and await self.write_queued():
                     pass
             except (RedisError, SQLAlchemyError, OSError) as error:
                 log.error("call history: a store does not answer (%s)", type(error).__name__)
@@ -123,15 +146,8 @@ class History:
             return 0
         lines = [_lines.decode(item) for item in raw]
         async with self._database.begin() as connection:
-            wanted = {line.account for line in lines}
-            # a service keeps no record of who calls it
-            people = select(accounts.c.id).where(accounts.c.id.in_(wanted), accounts.c.service.is_(None))
-            rows = await connection.execute(people)
-            existing = {row.id for row in rows}
-            values = [msgspec.structs.asdict(line) for line in lines if line.account in existing]
-            if values:
-                dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-                await connection.execute(dialect.insert(call_records).on_conflict_do_nothing(), values)
+            statement, values = _insertion(connection.dialect)
+            await connection.exec_driver_sql(statement, [values(line) for line in lines])
         await self._redis.ltrim(own, len(raw), -1)
         return len(raw)
 
