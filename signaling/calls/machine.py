@@ -336,19 +336,24 @@ def advance(call: Call, event: Event, now: float) -> Step:
         if isinstance(event, (Moved, Left, Returned, Removed, Stopped, DeadlinePassed, Collided)):
             return call, []
         raise Refused(ErrorCode.UNKNOWN_CALL)
-    match event:
+    match event:  # the most frequent first: each that does not match is a look at the class of classes
         case Rang(device):
             return _rang(call, device, now)
         case Accepted(device):
             return _accepted(call, device, now)
+        case Connected(device, rung):
+            return _connected(call, device, rung, now)
+        case HungUp(device):
+            if device == call.caller_device and call.stage in _RINGING:
+                return _end(call, Reason.CANCELLED, now)
+            _must_talk(call, device)
+            return _end(call, Reason.HANGUP, now)
         case Declined(device):
             _must_ring(call, device)
             return _end(call, Reason.DECLINED, now)
         case Busy(device):
             _must_ring(call, device)
             return _if_none_free(replace(call, busy=call.busy | {device}), now)
-        case Connected(device, rung):
-            return _connected(call, device, rung, now)
         case Moved(device, rung):
             _must_talk(call, device)
             return (
@@ -361,11 +366,6 @@ def advance(call: Call, event: Event, now: float) -> Step:
         case Failed(device):
             _must_talk(call, device)
             return _end(call, Reason.FAILED, now)
-        case HungUp(device):
-            if device == call.caller_device and call.stage in _RINGING:
-                return _end(call, Reason.CANCELLED, now)
-            _must_talk(call, device)
-            return _end(call, Reason.HANGUP, now)
         case Left(device):
             return _left(call, device, now)
         case Returned(device):

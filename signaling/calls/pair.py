@@ -39,6 +39,11 @@ def counter(version: bytes) -> int:
     return int.from_bytes(version[:8], "big")
 
 
+def later(one: bytes, other: bytes) -> bool:
+    """Whether the one version is that of a later state than the other."""
+    return one[:8] > other[:8]
+
+
 def encode_state(version: bytes, calls: Iterable[Call]) -> bytes:
     """A pair as it is stored."""
     return version + _encoder.encode(list(calls))
@@ -53,5 +58,8 @@ def decode_state(state: bytes | None) -> tuple[bytes, dict[str, Call]]:
 
 def earliest(calls: Mapping[str, Call]) -> float | None:
     """The first deadline among the calls of a pair, in seconds since 1970."""
-    deadlines = [call.deadline for call in calls.values() if call.deadline is not None]
-    return min(deadlines) if deadlines else None
+    first: float | None = None
+    for call in calls.values():
+        if call.deadline is not None and (first is None or call.deadline < first):
+            first = call.deadline
+    return first

@@ -15,10 +15,9 @@ import logging
 import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, Struct
 from msgspec.structs import asdict
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,7 +26,7 @@ from signaling.calls import machine
 from signaling.calls.counts import Step
 from signaling.calls.history import History, Line, encode_line
 from signaling.calls.machine import Call
-from signaling.calls.pair import ABSENT, VERSION_BYTES, counter, decode_state, earliest, encode_state, next_version, pair_key
+from signaling.calls.pair import ABSENT, VERSION_BYTES, counter, decode_state, earliest, encode_state, later, next_version, pair_key
 from signaling.calls.policy import Relation, may_ring
 from signaling.calls.relations import Facts, Relations
 from signaling.calls.store import (
@@ -149,19 +148,18 @@ class Limits(Protocol):
         """One use."""
 
 
-@dataclass(slots=True, eq=False)
-class _Pair:
+class _Pair(Struct, eq=False):
     """What this hub knows of the live calls between two accounts."""
 
     key: str
     accounts: tuple[str, str]
     version: bytes = ABSENT
-    calls: dict[str, Call] = field(default_factory=dict)
-    nodes: dict[str, str] = field(default_factory=dict)
+    calls: dict[str, Call] = {}
+    nodes: dict[str, str] = {}
     """Hubs of devices that are not here."""
-    posted: dict[str, float] = field(default_factory=dict)
+    posted: dict[str, float] = {}
     """When something was last sent to each of them: where a device was may be old, and its hub dead."""
-    signals: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    signals: dict[tuple[str, str, str], int] = {}
     """Kept payloads by call, sender and receiver."""
     busy: int = 0
     """Things to do that are queued or being committed."""
@@ -171,8 +169,7 @@ class _Pair:
     """What the next version's counter must pass, when the store has lost states that hubs know."""
 
 
-@dataclass(slots=True, eq=False)
-class _Work:
+class _Work(Struct, eq=False):
     """One thing to do to a pair. ``run`` may be run several times; it raises ``Refused`` to change nothing."""
 
     pair: "_Pair"
@@ -190,28 +187,27 @@ class _Work:
     """Whether the callee is called too often."""
 
 
-@dataclass(slots=True, eq=False)
-class _Unit:
+class _Unit(Struct, eq=False):
     """Everything that one batch does to one pair."""
 
     pair: _Pair
     work: list[_Work]
     calls: dict[str, Call]
     changed: bool = False
-    cleared: list[str] = field(default_factory=list)
+    cleared: list[str] = []
     """Calls of which nothing that was sealed before is kept."""
-    records: list[tuple[str, Record]] = field(default_factory=list)
-    history: list[Line] = field(default_factory=list)
-    over: list[Call] = field(default_factory=list)
+    records: list[tuple[str, Record]] = []
+    history: list[Line] = []
+    over: list[Call] = []
     """Calls that ended, and are to be remembered."""
-    tell: list[tuple[Reply | str, ServerMessage]] = field(default_factory=list)
+    tell: list[tuple[Reply | str, ServerMessage]] = []
     """To whom (a device, or who asked) and what."""
-    charges: list[Charge] = field(default_factory=list)
-    charged: list[tuple[_Work, Limit]] = field(default_factory=list)
+    charges: list[Charge] = []
+    charged: list[tuple[_Work, Limit]] = []
     """What each charge is for."""
-    late: list[str] = field(default_factory=list)
+    late: list[str] = []
     """Devices without a socket that a new call goes to: one may have come meanwhile."""
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = []
     """What became of each call."""
     version: bytes = ABSENT
 
@@ -334,7 +330,7 @@ class CallService:
                 # an invite of this call is waiting for a store: keep the order
                 parked.append(lambda: self.submit(session, message, reply, address))
                 return
-        if isinstance(message, CallInvite):
+        if type(message) is CallInvite:  # `isinstance` asks the metaclass of messages, at several times the price
             facts = self._relations.known(session.account, message.to)
             if facts is None or not (self._cluster.alone or all(map(self._online, facts.certificates))):
                 if facts is None and (wait := self._lookups.take(session.account, self._clock())):
@@ -346,7 +342,7 @@ class CallService:
                 self._invite_now(session, message, facts, {}, reply, address)
             return
         known = self._by_call.get(call_id) or self._inviting.get(call_id)
-        if isinstance(message, CallTakeOver):
+        if type(message) is CallTakeOver:
             if known is None:
                 self._parked[call_id] = []
                 self._spawn(self._move_later(session, message, reply))
@@ -356,7 +352,7 @@ class CallService:
         if known is None or session.account not in known.accounts:
             reply(self._refusal(message.id, Refused(ErrorCode.UNKNOWN_CALL)))
             return
-        if isinstance(message, CallSignal):
+        if type(message) is CallSignal:
             if known.busy:
                 self._put(_Work(known, lambda unit: self._signal(unit, session.device, message), message.id, reply))
             else:
@@ -886,9 +882,7 @@ class CallService:
         call = unit.calls.get(getattr(message, "call", ""))
         if call is None or not (device == call.caller_device or device in call.devices):
             raise Refused(ErrorCode.UNKNOWN_CALL)
-        kind = type(message)
-        if kind is CallAccept:
-            assert isinstance(message, CallAccept)  # noqa: S101 - for the type checker
+        if type(message) is CallAccept:
             step = machine.advance(call, machine.Accepted(device), self._clock())  # may refuse: before anything is kept
             unit.records.append((call.id, CertificateRecord(session.certificate)))
             unit.records.append((call.id, SealedRecord(device, call.caller_device, message.payload)))
@@ -1018,36 +1012,30 @@ class CallService:
         """Effects as messages. ``certificate`` is that of the device whose request this is; ``payloads`` what it sealed for whom."""
         tell = unit.tell
         for effect in effects:
-            kind = type(effect)
-            if kind is machine.TellEnded:
-                assert isinstance(effect, machine.TellEnded)  # noqa: S101 - for the type checker, here and below
+            if type(effect) is machine.TellEnded:
                 by = UNSET if effect.superseded_by is None else effect.superseded_by
                 tell.append((effect.device, CallEnded(call.id, call.seq, effect.reason, by)))
-            elif kind is machine.TellUp:
-                assert isinstance(effect, machine.TellUp)  # noqa: S101
+            elif type(effect) is machine.TellUp:
                 tell.append((effect.device, CallUp(call.id, call.seq)))
-            elif kind is machine.TellRings:
+            elif type(effect) is machine.TellRings:
                 tell.append((call.caller_device, CallRings(call.id, call.seq)))
-            elif kind is machine.TellAnswered:
+            elif type(effect) is machine.TellAnswered:
                 peer = peer_of(call, call.caller_device, certificate)
                 tell.append((call.caller_device, CallAnswered(call.id, call.seq, peer, answer)))
-            elif kind is machine.TellTakenOver:
-                assert isinstance(effect, machine.TellTakenOver)  # noqa: S101
+            elif type(effect) is machine.TellTakenOver:
                 tell.append((effect.device, CallTakenOver(call.id, call.seq, peer_of(call, effect.device, certificate), answer)))
-            elif kind is machine.Remember:
+            elif type(effect) is machine.Remember:
                 unit.history += history_lines(call)
                 unit.over.append(call)
-            elif kind is machine.TellElsewhere:
-                assert isinstance(effect, machine.TellElsewhere)  # noqa: S101
+            elif type(effect) is machine.TellElsewhere:
                 view = elsewhere(call, effect.account, self._clock())
                 if view is not None:
                     tell.append((self._siblings(effect.account, view.device), CallIsElsewhere(**asdict(view))))
-            elif kind is machine.TellElsewhereOver:
-                assert isinstance(effect, machine.TellElsewhereOver)  # noqa: S101
+            elif type(effect) is machine.TellElsewhereOver:
                 device = call.device_of(effect.account) or ""
                 tell.append((self._siblings(effect.account, device), CallElsewhereOver(call.id, call.seq)))
             else:
-                assert isinstance(effect, machine.TellIncoming)  # noqa: S101
+                assert isinstance(effect, machine.TellIncoming)  # noqa: S101 - for the type checker
                 if payloads is None:
                     # glare: what was sealed for this device came with the other side's invite, some time ago
                     tell.append((self._offer_later(unit.pair.key, call, effect), _NOTHING))
@@ -1137,6 +1125,8 @@ class CallService:
                     self._let_go(unit.pair)
                 return
         again: list[_Work] = []
+        steps: list[Step] = []
+        over = False
         stored = dict(zip((change.key for change in changes), outcomes, strict=True))
         for unit in units.values():
             self._finish(unit)
@@ -1146,6 +1136,8 @@ class CallService:
             if newer is None:
                 if unit.changed:
                     self._stored(unit)
+                    steps += unit.steps
+                    over = over or bool(unit.history)
                 self._tell(unit)
                 if unit.late:
                     self._latecomers(unit.late)
@@ -1154,6 +1146,9 @@ class CallService:
                 again += self._limited(unit, newer)
             else:
                 again += self._again(unit, newer)
+        self._stepped(steps)
+        if over:
+            self._history.wake()
         if again:
             for one in again:
                 one.pair.busy += 1
@@ -1226,11 +1221,8 @@ class CallService:
 
     def _stored(self, unit: _Unit) -> None:
         pair = unit.pair
-        if counter(unit.version) > counter(pair.version):
+        if later(unit.version, pair.version):
             self._set(pair, unit.version, unit.calls)
-        self._stepped(unit.steps)
-        if unit.history:
-            self._history.wake()
         for call in unit.over:
             self._finished(call)
 
@@ -1314,7 +1306,7 @@ class CallService:
                 self._unindex(call)
                 if pair.signals:
                     pair.signals = {key: count for key, count in pair.signals.items() if key[0] != call_id}
-            elif _devices(now) != _devices(call):
+            elif not _same_devices(now, call):
                 self._unindex(call)
                 self._index(pair, now)
         for call_id, call in calls.items():
@@ -1335,16 +1327,18 @@ class CallService:
         """Forget a pair without calls, or whose devices are all elsewhere: Redis has it."""
         if pair.busy or self._pairs.get(pair.key) is not pair:
             return
-        online, leaving = self._online, self._leaving
-        if not any(online(device) or device in leaving for call in pair.calls.values() for device in _devices(call)):
-            for call in pair.calls.values():
-                self._unindex(call)
-            del self._pairs[pair.key]
+        for call in pair.calls.values():
+            for device in _devices(call):
+                if self._online(device) or device in self._leaving:
+                    return
+        for call in pair.calls.values():
+            self._unindex(call)
+        del self._pairs[pair.key]
 
     def _adopt(self, pair: _Pair, state: bytes) -> None:
         """Take a state from elsewhere if it is newer than what this hub has."""
         version, calls = decode_state(state)
-        if counter(version) > counter(pair.version):
+        if later(version, pair.version):
             self._set(pair, version, calls)
             self._let_go(pair)
 
@@ -1360,7 +1354,7 @@ class CallService:
                 call = next(iter(calls.values()))
                 pair = self._pairs[key] = _Pair(key, (call.caller, call.callee))
             if pair is not None:
-                if counter(version) > counter(pair.version):
+                if later(version, pair.version):
                     self._take_stored(pair, version, calls)
                 found.append(pair)
             elif forget_missing:
@@ -1439,16 +1433,21 @@ def _devices(call: Call) -> tuple[str, ...]:
     return (call.caller_device, call.callee_device)
 
 
+def _same_devices(one: Call, other: Call) -> bool:
+    """Whether two states of a call are at, or offered to, the same devices."""
+    return one.callee_device == other.callee_device and one.devices == other.devices and one.caller_device == other.caller_device
+
+
 def _event(device: str, message: ClientMessage) -> machine.Event:
     """What a request is to the machine. Raises ``Refused``."""
+    made = _EVENTS.get(type(message))
+    if made is not None:
+        return made(device)
     if isinstance(message, CallConnected):
         return machine.Connected(device, None if message.rung is UNSET else message.rung)
     if isinstance(message, CallMoved):
         return machine.Moved(device, message.rung)
-    made = _EVENTS.get(type(message))
-    if made is None:
-        raise Refused(ErrorCode.UNKNOWN_TYPE)
-    return made(device)
+    raise Refused(ErrorCode.UNKNOWN_TYPE)
 
 
 _EVENTS: Final[dict[type[ClientMessage], Callable[[str], machine.Event]]] = {

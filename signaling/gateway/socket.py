@@ -61,6 +61,8 @@ _CLOSES: Final = {
 """How a socket is closed whose ``hello`` was refused; else as not authenticated."""
 _AT_ONCE: Final = 64
 """Clients that are let in at the same time, the others wait their turn: a stampede must not take the stores from those who are in."""
+_OTHERS: Final = frozenset({Hello, Ping, PresenceWatch, CallRelay})
+"""Messages that are not for calls: looked at last, as hardly any is one of them."""
 _MANY: Final = 500
 """Devices whose leaving is said at a time."""
 _LEAVING: Final = 10.0
@@ -355,24 +357,23 @@ class SocketGateway:
         received = self.counts.received
         kind = type(message)
         received[kind] = received.get(kind, 0) + 1
-        if isinstance(message, Hello):
-            self._refuse(connection, Refused(ErrorCode.WRONG_STAGE, "this connection said `hello` already"), message.id)
-        elif isinstance(message, Ping):
-            connection.send(Ok(re=message.id))
-        else:
-            try:
-                check_acknowledged(session, message)
-                if isinstance(message, PresenceWatch):
-                    self._presence.submit(session, message, connection.send)
-                elif isinstance(message, CallRelay):
-                    self._relays.submit(session, message, connection.send)
-                else:
-                    self._calls.submit(session, message, connection.send, connection.address)
-            except Refused as refused:
-                self._refuse(connection, refused, message.id)
-            except Exception as error:
-                log.error("submit: defect %s", type(error).__name__, exc_info=frames_only(error))
-                self._refuse(connection, Refused(ErrorCode.INTERNAL), message.id)
+        try:
+            check_acknowledged(session, message)
+            if kind not in _OTHERS:
+                self._calls.submit(session, message, connection.send, connection.address)
+            elif isinstance(message, PresenceWatch):
+                self._presence.submit(session, message, connection.send)
+            elif isinstance(message, CallRelay):
+                self._relays.submit(session, message, connection.send)
+            elif isinstance(message, Ping):
+                connection.send(Ok(re=message.id))
+            else:
+                raise Refused(ErrorCode.WRONG_STAGE, "this connection said `hello` already")
+        except Refused as refused:
+            self._refuse(connection, refused, message.id)
+        except Exception as error:
+            log.error("submit: defect %s", type(error).__name__, exc_info=frames_only(error))
+            self._refuse(connection, Refused(ErrorCode.INTERNAL), message.id)
 
     def _refuse(self, connection: Connection, refused: Refused, re: int | None) -> None:
         count(self.counts.refused, refused.code)

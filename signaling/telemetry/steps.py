@@ -28,7 +28,7 @@ class Steps:
         self._trace = trace
 
     def take(self, steps: Sequence[Step]) -> None:
-        """Steps of one unit."""
+        """Steps that were stored together."""
         if not steps:
             return
         now = self._clock()
