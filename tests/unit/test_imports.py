@@ -60,7 +60,7 @@ def test_features_meet_by_services_never_by_stores(feature):
 
 
 def test_services_do_not_know_the_gateway_but_for_what_a_request_is():
-    allowed = ("signaling.gateway.request", "signaling.gateway.admin_request", "signaling.gateway.rate")
+    allowed = ("signaling.gateway.request", "signaling.gateway.admin_request", "signaling.gateway.body", "signaling.gateway.rate")
     for feature in FEATURES:
         for path in modules(f"signaling/{feature}"):
             assert [
