@@ -15,12 +15,12 @@ CONNECT_WITHIN: Final = 4.0
 REPLACE_WITHIN: Final = 1.5
 """Seconds for a way that replaces one that carried: people are waiting in silence."""
 DIRECT_WITHIN: Final = 3.5
-"""Seconds for a direct way that replaces a relay."""
+"""Seconds for a direct way that replaces a relay or a TURN server."""
 _REPLACE_AT_MOST: Final = 6.0
 RETURN_FRESH: Final = 2.0
 """Seconds on a relay after a change of networks, until the direct way is tried."""
-RETURN_LATER: Final = 30.0
-"""The same when nothing is known to have changed, and a direct way carried before; doubles with each try."""
+RETURN_LATER: Final = 10.0
+"""Seconds on a relay or a TURN server when nothing is known to have changed; doubles with each try."""
 _RETURN_AT_MOST: Final = 600.0
 
 
@@ -52,10 +52,10 @@ class Ladder(Struct, frozen=True):
     """The other side knows epochs."""
     fresh: bool = False
     """The networks of this device changed, and direct ways were not tried since."""
-    direct: bool = False
-    """A direct way carried media before."""
+    turn: bool = False
+    """It carries them through a TURN server, of this side's or of the other's."""
     returns: int = 0
-    """Ways back to direct that were tried since one carried."""
+    """Ways back that were tried since media last went without a server between."""
 
 
 class Answered(Struct, frozen=True):
@@ -66,9 +66,10 @@ class Answered(Struct, frozen=True):
 
 
 class Flows(Struct, frozen=True):
-    """Media flow on the way of this epoch."""
+    """Media flow on the way of this epoch. ``turn``: through a TURN server."""
 
     epoch: int
+    turn: bool = False
 
 
 class Late(Struct, frozen=True):
@@ -165,11 +166,11 @@ def advance(ladder: Ladder, event: Event) -> tuple[Ladder, list[Act]]:
                 return replace(answered, epoch=1, via=Via.RELAY), [Do.LEG, Wait(CONNECT_WITHIN)]
             return answered, [Wait(CONNECT_WITHIN)]
         case Flows():
-            return _flows(ladder, event.epoch)
+            return _flows(ladder, event)
         case Return():
-            if event.epoch != ladder.epoch or not ladder.carried or ladder.via is not Via.RELAY:
+            if event.epoch != ladder.epoch or not ladder.carried or (ladder.via is Via.DIRECT and not ladder.turn):
                 return ladder, []
-            return _move(replace(ladder, fresh=False, returns=ladder.returns + 1), Via.DIRECT)
+            return _move(replace(ladder, fresh=False, returns=0 if ladder.fresh else ladder.returns + 1), Via.DIRECT)
         case Late():
             if event.epoch != ladder.epoch or ladder.carried or (not ladder.relay and not ladder.ever):
                 return ladder, []  # without a relay the first try is all there is
@@ -186,21 +187,24 @@ def advance(ladder: Ladder, event: Event) -> tuple[Ladder, list[Act]]:
         case Moved():
             if ladder.leader or event.epoch <= ladder.epoch:
                 return ladder, []
-            moved = replace(ladder, epoch=event.epoch, via=event.via, carried=False)
+            moved = replace(ladder, epoch=event.epoch, via=event.via, carried=False, turn=False)
             return moved, [Do.LEG if event.via is Via.RELAY else Do.ANSWER, _wait(ladder, event.via)]
         case Wished():
             if not ladder.leader or event.epoch != ladder.epoch:
                 return ladder, []
-            return _move(replace(ladder, carried=False), event.via)
+            # a wish for a direct way comes from a side whose networks changed: what failed on the ones before says nothing
+            returns = 0 if event.via is Via.DIRECT else ladder.returns
+            return _move(replace(ladder, carried=False, returns=returns), event.via)
 
 
-def _flows(ladder: Ladder, epoch: int) -> tuple[Ladder, list[Act]]:
-    if epoch != ladder.epoch or ladder.carried:
+def _flows(ladder: Ladder, event: Flows) -> tuple[Ladder, list[Act]]:
+    if event.epoch != ladder.epoch or (ladder.carried and event.turn == ladder.turn):
         return ladder, []
-    flowing = replace(ladder, carried=True, ever=True, tried=0)
-    if ladder.via is Via.DIRECT:
-        return replace(flowing, fresh=False, direct=True, returns=0), []
-    if ladder.hidden or not (ladder.fresh or ladder.direct):
+    flowing = replace(ladder, carried=True, ever=True, tried=0, turn=event.turn)
+    if ladder.via is Via.DIRECT and not event.turn:
+        return replace(flowing, fresh=False, returns=0), []
+    # who hides stays behind a server; of the others one looks, and who came to another network, as the other cannot know
+    if ladder.hidden or not ladder.moves or not (ladder.leader or ladder.fresh):
         return flowing, []
     later = min(_RETURN_AT_MOST, RETURN_LATER * 2.0 ** min(ladder.returns, 10))
     return flowing, [ReturnAfter(RETURN_FRESH if ladder.fresh else later)]
@@ -222,10 +226,10 @@ def _move(ladder: Ladder, via: Via) -> tuple[Ladder, list[Act]]:
     if not ladder.leader:
         return ladder, [SayWish(ladder.epoch, via), _wait(ladder, ladder.via)]
     acts: list[Act] = [Do.SAY_RELAY, Do.LEG] if via is Via.RELAY else [Do.OFFER]
-    return replace(ladder, epoch=ladder.epoch + 1, via=via, carried=False), [*acts, _wait(ladder, via)]
+    return replace(ladder, epoch=ladder.epoch + 1, via=via, carried=False, turn=False), [*acts, _wait(ladder, via)]
 
 
 def _wait(ladder: Ladder, via: Via) -> Wait:
-    if ladder.ever and ladder.via is Via.RELAY and via is Via.DIRECT:
+    if ladder.ever and (ladder.via is Via.RELAY or ladder.turn) and via is Via.DIRECT:
         return Wait(DIRECT_WITHIN)
     return Wait(min(_REPLACE_AT_MOST, REPLACE_WITHIN * (1 + ladder.tried / 2)) if ladder.ever else CONNECT_WITHIN)

@@ -158,6 +158,11 @@ class AudioMedia:
         """RTP packets that came."""
         return self._path.packets
 
+    @property
+    def turned(self) -> bool:
+        """What is sent goes through a TURN server, of this side's or of the other's."""
+        return self._path.turned
+
     async def arrived(self) -> Arrived:
         """What has come so far."""
         reports = (await self._pc.getStats()).values()

@@ -47,6 +47,12 @@ class Path:
         """The newest generation is the one in use."""
         return self._used is self._newest and not self._closed.is_set()
 
+    @property
+    def turned(self) -> bool:
+        """The pair of candidates in use has a relayed one (RFC 8656), of whichever side."""
+        pair = None if self._used is None else self._used._nominated.get(1)
+        return pair is not None and "relay" in (pair.local_candidate.type, pair.remote_candidate.type)
+
     def insert(self, transport: RTCIceTransport) -> None:
         """Take the place of the connection in aiortc's transport."""
         transport._connection = transport.iceGatherer._connection = self

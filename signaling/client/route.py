@@ -26,6 +26,10 @@ class Movable(Protocol):
     def packets(self) -> int:
         """RTP packets that came."""
 
+    @property
+    def turned(self) -> bool:
+        """They go through a TURN server, of whichever side."""
+
     def flows(self, epoch: int) -> bool:
         """ICE of this epoch and DTLS are up."""
 
@@ -194,7 +198,7 @@ class Route:
             if not self.carried:
                 if self._media.flows(self.epoch):
                     self._heard_at = loop.time() if self._packets > self._before else None
-                    self._take(ladder.Flows(self.epoch))
+                    self._take(ladder.Flows(self.epoch, self._media.turned))
             elif more:
                 self._heard_at = loop.time()
             # who never sent anything in this epoch is not somebody who has gone

@@ -62,11 +62,28 @@ def test_a_way_that_is_lost_is_replaced_and_the_direct_one_tried_again_later():
     lost, acts = after(LEADER, PLAIN, Flows(0), Lost(0))
     assert (lost.via, lost.carried) == (Via.RELAY, False)
     flowing, acts = after(lost, Flows(1))
-    assert acts == [ReturnAfter(30.0)]
+    assert acts == [ReturnAfter(10.0)]
     back, acts = after(flowing, Return(1))
     assert back.via is Via.DIRECT
     assert acts == [Do.OFFER, Wait(3.5)]
     assert after(back, Late(2))[0].via is Via.RELAY
+    assert after(back, Late(2), Flows(3))[1] == [ReturnAfter(20.0)]
+    assert after(back, Flows(2))[1] == []
+
+
+def test_the_way_back_is_looked_for_from_a_turn_server_too_by_the_leader_and_by_nobody_who_hides():
+    turned, acts = after(LEADER, PLAIN, Flows(0, turn=True))
+    assert acts == [ReturnAfter(10.0)]
+    tried, acts = after(turned, Return(0))
+    assert (tried.via, tried.turn) == (Via.DIRECT, False)
+    assert acts == [Do.OFFER, Wait(3.5)]
+    assert after(tried, Flows(1, turn=True))[1] == [ReturnAfter(20.0)]
+    found, acts = after(tried, Flows(1))
+    assert acts == []
+    assert after(found, Return(1))[1] == []
+    assert after(FOLLOWER, PLAIN, Flows(0, turn=True))[1] == []
+    assert after(FOLLOWER, PLAIN, Moved(1, Via.RELAY), Flows(1), Network(), Moved(2, Via.RELAY), Flows(2))[1] == [ReturnAfter(2.0)]
+    assert after(LEADER, HIDDEN, Flows(1))[1] == after(Ladder(leader=True, relay=False), HIDDEN, Flows(0, turn=True))[1] == []
 
 
 def test_without_a_relay_or_with_a_side_that_knows_no_epochs_the_first_way_is_all():

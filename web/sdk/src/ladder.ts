@@ -29,17 +29,17 @@ export interface Ladder {
   readonly moves: boolean;
   /** The networks of this device changed, and direct ways were not tried since. */
   readonly fresh: boolean;
-  /** A direct way carried media before. */
-  readonly direct: boolean;
-  /** Ways back to direct that were tried since one carried. */
+  /** It carries them through a TURN server, of this side's or of the other's. */
+  readonly turn: boolean;
+  /** Ways back that were tried since media last went without a server between. */
   readonly returns: number;
 }
 
 export type LadderEvent =
   /** Offer and answer are exchanged. */
   | { readonly type: "answered"; readonly hidden: boolean; readonly moves: boolean }
-  /** Media flow on the way of this epoch. */
-  | { readonly type: "flows"; readonly epoch: number }
+  /** Media flow on the way of this epoch; `turn`: through a TURN server. Said again when that changes: ICE found a better pair, or lost it. */
+  | { readonly type: "flows"; readonly epoch: number; readonly turn: boolean }
   /** The wait that was asked for is over. */
   | { readonly type: "late"; readonly epoch: number }
   /** Nothing comes any more, or ICE has failed. */
@@ -66,26 +66,26 @@ export type Act =
   | { readonly act: "say"; readonly kind: "relay" | "wish"; readonly body: { readonly epoch: number; readonly via?: Via } }
   /** Come back with `late` after that many milliseconds, unless media flow before. */
   | { readonly act: "wait"; readonly milliseconds: number }
-  /** Media are over a relay, and a direct way may be there again: come back with `return` after that many milliseconds. */
+  /** A server of ours carries, and a direct way may be there by then: come back with `return` after that many milliseconds. */
   | { readonly act: "return"; readonly milliseconds: number };
 
 /** Milliseconds that the first way has, and every later one before media have ever flowed. */
 export const CONNECT_WITHIN = 4_000;
 /** Milliseconds for a way that replaces one that carried: people are waiting in silence. */
 export const REPLACE_WITHIN = 1_500;
-/** Milliseconds for a direct way that replaces a relay: more pairs of candidates than a relay's, checked one after the other. */
+/** Milliseconds for a direct way that replaces a relay or a TURN server: more pairs of candidates than a relay's, checked one after the other. */
 export const DIRECT_WITHIN = 2_500;
 /** Milliseconds for the relay after a change of networks: Chromium learns of a network up to 2.5 s late, and then gathers for the leg that it has. */
 export const SETTLE_WITHIN = 3_500;
 const REPLACE_AT_MOST = 6_000;
 /** Milliseconds on a relay after a change of networks, until the direct way is tried. */
 export const RETURN_FRESH = 2_000;
-/** The same when nothing is known to have changed, and a direct way carried before; doubles with each try. */
-export const RETURN_LATER = 30_000;
+/** Milliseconds on a relay or a TURN server when nothing is known to have changed; doubles with each try. */
+export const RETURN_LATER = 10_000;
 const RETURN_AT_MOST = 600_000;
 
 export function start(leader: boolean, relay: boolean): Ladder {
-  return { leader, epoch: 0, via: "direct", carried: false, ever: false, tried: 0, relay, hidden: false, moves: false, fresh: false, direct: false, returns: 0 };
+  return { leader, epoch: 0, via: "direct", carried: false, ever: false, tried: 0, relay, hidden: false, moves: false, fresh: false, turn: false, returns: 0 };
 }
 
 export function advance(ladder: Ladder, event: LadderEvent): readonly [Ladder, readonly Act[]] {
@@ -97,15 +97,16 @@ export function advance(ladder: Ladder, event: LadderEvent): readonly [Ladder, r
       return [next, [{ act: "wait", milliseconds: CONNECT_WITHIN }]];
     }
     case "flows": {
-      if (event.epoch !== ladder.epoch || ladder.carried) return [ladder, []];
-      const next = { ...ladder, carried: true, ever: true, tried: 0 };
-      if (ladder.via === "direct") return [{ ...next, fresh: false, direct: true, returns: 0 }, []];
-      if (ladder.hidden || !(ladder.fresh || ladder.direct)) return [next, []];
+      if (event.epoch !== ladder.epoch || (ladder.carried && event.turn === ladder.turn)) return [ladder, []];
+      const next = { ...ladder, carried: true, ever: true, tried: 0, turn: event.turn };
+      if (ladder.via === "direct" && !event.turn) return [{ ...next, fresh: false, returns: 0 }, []];
+      // who hides stays behind a server. Of the others one looks, or they would do it twice as often; and who came to another network, as the other cannot know
+      if (ladder.hidden || !ladder.moves || !(ladder.leader || ladder.fresh)) return [next, []];
       return [next, [{ act: "return", milliseconds: ladder.fresh ? RETURN_FRESH : Math.min(RETURN_AT_MOST, RETURN_LATER * 2 ** ladder.returns) }]];
     }
     case "return":
-      if (event.epoch !== ladder.epoch || !ladder.carried || ladder.via !== "relay") return [ladder, []];
-      return move({ ...ladder, fresh: false, returns: ladder.returns + 1 }, "direct");
+      if (event.epoch !== ladder.epoch || !ladder.carried || (ladder.via === "direct" && !ladder.turn)) return [ladder, []];
+      return move({ ...ladder, fresh: false, returns: ladder.fresh ? 0 : ladder.returns + 1 }, "direct");
     case "late":
       if (event.epoch !== ladder.epoch || ladder.carried) return [ladder, []];
       // without a relay the first try is all there is: starting anew would only cost what it has got so far
@@ -125,10 +126,11 @@ export function advance(ladder: Ladder, event: LadderEvent): readonly [Ladder, r
     case "relay": {
       if (ladder.leader || event.epoch <= ladder.epoch) return [ladder, []];
       const via: Via = event.type === "relay" ? "relay" : "direct";
-      return [{ ...ladder, epoch: event.epoch, via, carried: false }, [{ act: via === "relay" ? "leg" : "answer" }, wait(ladder, via)]];
+      return [{ ...ladder, epoch: event.epoch, via, carried: false, turn: false }, [{ act: via === "relay" ? "leg" : "answer" }, wait(ladder, via)]];
     }
     case "wish":
-      return ladder.leader && event.epoch === ladder.epoch ? move({ ...ladder, carried: false }, event.via) : [ladder, []];
+      // a wish for a direct way comes from a side whose networks changed: what failed on the ones before says nothing
+      return ladder.leader && event.epoch === ladder.epoch ? move({ ...ladder, carried: false, returns: event.via === "direct" ? 0 : ladder.returns }, event.via) : [ladder, []];
   }
 }
 
@@ -146,11 +148,11 @@ function move(ladder: Ladder, via: Via): readonly [Ladder, readonly Act[]] {
   if (!ladder.leader) return [ladder, [{ act: "say", kind: "wish", body: { epoch: ladder.epoch, via } }, wait(ladder, via)]];
   const epoch = ladder.epoch + 1;
   const acts: Act[] = via === "relay" ? [{ act: "say", kind: "relay", body: { epoch } }, { act: "leg" }] : [{ act: "offer" }];
-  return [{ ...ladder, epoch, via, carried: false }, [...acts, wait(ladder, via)]];
+  return [{ ...ladder, epoch, via, carried: false, turn: false }, [...acts, wait(ladder, via)]];
 }
 
 function wait(ladder: Ladder, via: Via = ladder.via): Act {
   if (ladder.ever && ladder.fresh && via === "relay") return { act: "wait", milliseconds: SETTLE_WITHIN };
-  if (ladder.ever && ladder.via === "relay" && via === "direct") return { act: "wait", milliseconds: DIRECT_WITHIN };
+  if (ladder.ever && (ladder.via === "relay" || ladder.turn) && via === "direct") return { act: "wait", milliseconds: DIRECT_WITHIN };
   return { act: "wait", milliseconds: ladder.ever ? Math.min(REPLACE_AT_MOST, REPLACE_WITHIN * (1 + ladder.tried / 2)) : CONNECT_WITHIN };
 }

@@ -24,7 +24,7 @@ export interface RouteEvents {
   leg(credentials: IceCredentials, wanted: () => boolean): Promise<Leg>;
   /** The other side's newest verified description. */
   peer(): string;
-  /** Media flow, or stopped. */
+  /** Media flow, on another way than before too, or stopped. */
   flowing(flowing: boolean): void;
   quality(quality: CallQuality): void;
   /** Nothing is left to try. */
@@ -54,6 +54,9 @@ export class Route {
   #ready = false;
   /** When the last packet came in this epoch; null: none has. */
   #heardAt: number | null = null;
+  /** What was told last, and when the last packet came, on whatever way. */
+  #flowing = false;
+  #soundAt: number | null = null;
 
   constructor(platform: Platform, media: Media, leader: boolean, relay: boolean, events: RouteEvents) {
     this.#platform = platform;
@@ -119,12 +122,19 @@ export class Route {
     const [ladder, acts] = advance(before, event);
     this.#ladder = ladder;
     if (ladder.epoch !== before.epoch) this.#forget();
-    if (ladder.carried !== before.carried) this.#events.flowing(ladder.carried);
+    if (ladder.carried && (!before.carried || ladder.turn !== before.turn)) this.#tell(true);
+    // the way before goes on for as long as it can while the next is looked for: whether it does is heard
+    else if (before.carried && !ladder.carried && !quiet(event)) this.#tell(false);
     const near = before.via === "relay" && before.carried && !before.hidden;
     const more = acts.some(({ act }) => act === "leg") ? LEG_WITHIN : 0;
     for (const act of acts) this.#do(act, ladder.epoch, near, more);
     const given = !ladder.ever && (acts.length === 0 ? event.type === "lost" : ladder.tried > 2 && !ladder.relay);
     if (given) this.#events.exhausted();
+  }
+
+  #tell(flowing: boolean): void {
+    this.#flowing = flowing;
+    this.#events.flowing(flowing);
   }
 
   #do(act: Act, epoch: number, near: boolean, more: number): void {
@@ -210,7 +220,9 @@ export class Route {
     const now = this.#platform.now();
     const more = this.#last === null || look.packets > this.#last.packets;
     this.#last = look;
+    if (more) this.#soundAt = now;
     if (!this.#ladder.carried) {
+      if (this.#flowing && this.#soundAt !== null && now - this.#soundAt > SILENT_AFTER) this.#tell(false);
       const heard = look.packets > this.#old.packets;
       const ready = look.pair !== null && look.atLeg === (this.via === "relay") && (look.pair !== this.#old.pair || heard);
       if (!ready || !this.#media.connected) return;
@@ -221,11 +233,15 @@ export class Route {
         return;
       }
       this.#heardAt = heard ? now : null;
-      this.#take({ type: "flows", epoch: this.epoch });
+      this.#take({ type: "flows", epoch: this.epoch, turn: turned(look) });
       this.#measured = { look, at: now };
       this.#tally = tally(this.#tally, look);
       this.#events.quality(between(null, look));
       return;
+    }
+    if (look.pair !== null && turned(look) !== this.#ladder.turn) {
+      this.#take({ type: "flows", epoch: this.epoch, turn: turned(look) });
+      this.#events.quality(between(null, look));
     }
     if (more) this.#heardAt = now;
     // who never sent anything (a microphone that was pulled out) is not somebody who has gone
@@ -240,4 +256,14 @@ export class Route {
       this.#measured = { look, at: now };
     }
   }
+}
+
+/** Through a TURN server, of whichever side. */
+function turned({ rung }: Look): boolean {
+  return rung?.startsWith("turn") === true;
+}
+
+/** It begins a way while the one before still carries, as far as this side knows. */
+function quiet(event: LadderEvent): boolean {
+  return ["return", "renew", "restart", "relay"].includes(event.type) || (event.type === "wish" && event.via === "direct");
 }

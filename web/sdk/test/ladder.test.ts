@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
-import { advance, CONNECT_WITHIN, REPLACE_WITHIN, RETURN_FRESH, SETTLE_WITHIN, start, type Act, type Ladder, type LadderEvent, type Via } from "../src/ladder.js";
+import { advance, CONNECT_WITHIN, DIRECT_WITHIN, REPLACE_WITHIN, RETURN_FRESH, RETURN_LATER, SETTLE_WITHIN, start, type Act, type Ladder, type LadderEvent, type Via } from "../src/ladder.js";
 
 const run = (ladder: Ladder, ...events: LadderEvent[]): [Ladder, readonly Act[]] => events.reduce<[Ladder, readonly Act[]]>(([now], event) => [...advance(now, event)], [ladder, []]);
+const flows = (epoch: number, turn = false): LadderEvent => ({ type: "flows", epoch, turn });
 const answered: LadderEvent = { type: "answered", hidden: false, moves: true };
-const up: LadderEvent[] = [answered, { type: "flows", epoch: 0 }];
+const up: LadderEvent[] = [answered, flows(0)];
 
 describe("the caller", () => {
   test("goes to the relay when nothing has connected in four seconds", () => {
@@ -30,7 +31,7 @@ describe("the caller", () => {
     const [relayed, acts] = run(start(true, true), ...up, { type: "lost", epoch: 0 });
     expect(relayed).toMatchObject({ epoch: 1, via: "relay", carried: false });
     expect(acts.at(-1)).toEqual({ act: "wait", milliseconds: REPLACE_WITHIN * 1.5 });
-    const [again] = run(relayed, { type: "flows", epoch: 1 }, { type: "lost", epoch: 1 });
+    const [again] = run(relayed, flows(1), { type: "lost", epoch: 1 });
     expect(again).toMatchObject({ epoch: 2, via: "relay" });
     const [direct, then] = run(again, { type: "late", epoch: 2 });
     expect(direct).toMatchObject({ epoch: 3, via: "direct" });
@@ -40,8 +41,8 @@ describe("the caller", () => {
 
   test("keeps the relay where one hides", () => {
     const hidden: LadderEvent = { type: "answered", hidden: true, moves: true };
-    expect(run(start(true, true), hidden, { type: "flows", epoch: 1 }, { type: "lost", epoch: 1 })[0]).toMatchObject({ epoch: 2, via: "relay" });
-    expect(run(start(true, true), hidden, { type: "flows", epoch: 1 }, { type: "network" }, { type: "flows", epoch: 2 })[1]).toEqual([]); // no way back
+    expect(run(start(true, true), hidden, flows(1), { type: "lost", epoch: 1 })[0]).toMatchObject({ epoch: 2, via: "relay" });
+    expect(run(start(true, true), hidden, flows(1), { type: "network" }, flows(2))[1]).toEqual([]); // no way back
   });
 
   test("after a change of networks takes the relay at once, with time for the browser to see the network, and then looks for a direct way", () => {
@@ -49,12 +50,63 @@ describe("the caller", () => {
     expect(moved).toMatchObject({ epoch: 1, via: "relay" });
     expect(then).toEqual([{ act: "say", kind: "relay", body: { epoch: 1 } }, { act: "leg" }, { act: "wait", milliseconds: SETTLE_WITHIN }]);
     expect(run(start(true, false), ...up, { type: "network" })[0]).toMatchObject({ epoch: 1, via: "direct" });
-    const [ladder, acts] = run(start(true, true), answered, { type: "late", epoch: 0 }, { type: "flows", epoch: 1 }, { type: "network" }, { type: "flows", epoch: 2 });
+    const [ladder, acts] = run(start(true, true), answered, { type: "late", epoch: 0 }, flows(1), { type: "network" }, flows(2));
     expect(acts).toEqual([{ act: "return", milliseconds: RETURN_FRESH }]);
     const [back] = advance(ladder, { type: "return", epoch: 2 });
     expect(back).toMatchObject({ epoch: 3, via: "direct" });
-    // it is not there: back to the relay, and no further try without a further change
-    expect(run(back, { type: "late", epoch: 3 }, { type: "flows", epoch: 4 })[1]).toEqual([]);
+    // it is not there: back to the relay, and later once more
+    expect(run(back, { type: "late", epoch: 3 }, flows(4))[1]).toEqual([{ act: "return", milliseconds: RETURN_LATER }]);
+  });
+
+  test("looks for the way back from a relay, again and again, less and less often, at most every ten minutes", () => {
+    let [ladder, acts] = run(start(true, true), answered, { type: "late", epoch: 0 }, flows(1));
+    const waits: number[] = [];
+    for (let tried = 0; tried < 9; tried++) {
+      const [back] = acts;
+      if (back?.act !== "return") throw new Error("it does not look any more");
+      waits.push(back.milliseconds / 1000);
+      const { epoch } = ladder;
+      expect(advance(ladder, { type: "return", epoch: epoch - 1 })).toEqual([ladder, []]);
+      const [trying, then] = advance(ladder, { type: "return", epoch });
+      expect(trying).toMatchObject({ epoch: epoch + 1, via: "direct" });
+      expect(then).toEqual([{ act: "offer" }, { act: "wait", milliseconds: DIRECT_WITHIN }]);
+      const [over, again] = advance(trying, { type: "late", epoch: epoch + 1 });
+      expect(again.slice(0, 2)).toEqual([{ act: "say", kind: "relay", body: { epoch: epoch + 2 } }, { act: "leg" }]);
+      [ladder, acts] = advance(over, flows(epoch + 2));
+    }
+    expect(waits).toEqual([10, 20, 40, 80, 160, 320, 600, 600, 600]);
+    // found: nothing more to look for, and the next time it begins anew
+    const [found, none] = run(ladder, { type: "return", epoch: ladder.epoch }, flows(ladder.epoch + 1));
+    expect([found.via, none]).toEqual(["direct", []]);
+    expect(run(found, { type: "lost", epoch: found.epoch }, flows(found.epoch + 1))[1]).toEqual([{ act: "return", milliseconds: RETURN_LATER }]);
+  });
+
+  test("looks for the way back from a TURN server, which goes on where there is none; ICE may find it by itself too", () => {
+    const [turned, acts] = run(start(true, false), answered, flows(0, true));
+    expect(acts).toEqual([{ act: "return", milliseconds: RETURN_LATER }]);
+    const [trying, then] = advance(turned, { type: "return", epoch: 0 });
+    expect(trying).toMatchObject({ epoch: 1, via: "direct", turn: false });
+    expect(then).toEqual([{ act: "offer" }, { act: "wait", milliseconds: DIRECT_WITHIN }]);
+    expect(advance(trying, flows(1, true))[1]).toEqual([{ act: "return", milliseconds: 2 * RETURN_LATER }]);
+    const [found, none] = run(trying, flows(1, true), flows(1, false));
+    expect([found.carried, found.turn, none]).toEqual([true, false, []]);
+    expect(advance(found, { type: "return", epoch: 1 })).toEqual([found, []]); // it was asked for while a server carried
+    expect(advance(found, flows(1, true))[1]).toEqual([{ act: "return", milliseconds: RETURN_LATER }]);
+  });
+
+  test("who hides stays behind servers", () => {
+    expect(run(start(true, false), { type: "answered", hidden: true, moves: true }, flows(0, true))[1]).toEqual([]);
+    expect(run(start(true, true), { type: "answered", hidden: true, moves: true }, flows(1))[1]).toEqual([]);
+  });
+
+  test("the callee leaves it to the caller, unless it was the callee who came to another network", () => {
+    const [ladder, acts] = run(start(false, true), answered, { type: "relay", epoch: 1 }, flows(1));
+    expect(acts).toEqual([]);
+    const [, soon] = run(ladder, { type: "network" }, { type: "relay", epoch: 2 }, flows(2));
+    expect(soon).toEqual([{ act: "return", milliseconds: RETURN_FRESH }]);
+    // and the caller, who has tried in vain before, begins anew then
+    const [caller] = run(start(true, true), answered, { type: "late", epoch: 0 }, flows(1), { type: "return", epoch: 1 }, { type: "late", epoch: 2 }, flows(3));
+    expect(run(caller, { type: "wish", epoch: 3, via: "direct" }, { type: "late", epoch: 4 }, flows(5))[1]).toEqual([{ act: "return", milliseconds: RETURN_LATER }]);
   });
 
   test("follows a wish of the callee, once", () => {
@@ -107,7 +159,7 @@ describe("two sides", () => {
       } else if (choice < 0.65) {
         const both = caller.ladder.epoch === callee.ladder.epoch;
         const carries = ladder.via === "relay" ? relay && caller.leg === ladder.epoch && callee.leg === ladder.epoch : direct && !hidden && (ladder.epoch === 0 || callee.answered === ladder.epoch);
-        if (both && carries) take(side, { type: "flows", epoch: ladder.epoch });
+        if (both && carries) take(side, flows(ladder.epoch, ladder.via === "direct" && r() < 0.3));
       } else if (choice < 0.85) {
         if (side.late !== null) { const epoch = side.late; side.late = null; take(side, { type: "late", epoch }); }
         else if (ladder.carried && other(side).ladder.epoch !== ladder.epoch) take(side, { type: "lost", epoch: ladder.epoch }); // it hears nothing
