@@ -7,7 +7,7 @@ never sees the number and the client never sees the key. The output is the disco
 import hashlib
 from typing import Final
 
-import rbcl
+from signaling.contacts import ristretto255
 
 CONTEXT: Final = b"OPRFV1-\x00-ristretto255-SHA512"
 """``contextString`` of RFC 9497, section 3.1."""
@@ -33,7 +33,7 @@ def _expand_message_xmd(message: bytes, tag: bytes, length: int = 64) -> bytes:
 
 def hash_to_group(message: bytes) -> bytes:
     """``HashToGroup``: the element for ``message`` (RFC 9497, section 4.1)."""
-    element: bytes = rbcl.crypto_core_ristretto255_from_hash(_expand_message_xmd(message, b"HashToGroup-" + CONTEXT))
+    element: bytes = ristretto255.from_hash(_expand_message_xmd(message, b"HashToGroup-" + CONTEXT))
     return element
 
 
@@ -56,29 +56,29 @@ def blind(message: bytes, uniform: bytes) -> tuple[bytes, bytes]:
 
 def blind_with_scalar(message: bytes, scalar: bytes) -> tuple[bytes, bytes]:
     """``Blind`` of RFC 9497, section 3.3.1, with the given scalar."""
-    return scalar, rbcl.crypto_scalarmult_ristretto255(scalar, hash_to_group(message))
+    return scalar, ristretto255.scalarmult(scalar, hash_to_group(message))
 
 
 def blind_evaluate(key: bytes, blinded: bytes) -> bytes:
     """``BlindEvaluate``: what the key-holder does with one blinded element of 32 bytes. Raises ``InvalidElement``."""
-    if len(blinded) != ELEMENT_BYTES or blinded == _IDENTITY or not rbcl.crypto_core_ristretto255_is_valid_point(blinded):
+    if len(blinded) != ELEMENT_BYTES or blinded == _IDENTITY or not ristretto255.is_valid_point(blinded):
         raise InvalidElement("not a ristretto255 element")
-    evaluated: bytes = rbcl.crypto_scalarmult_ristretto255(key, blinded)
+    evaluated: bytes = ristretto255.scalarmult(key, blinded)
     return evaluated
 
 
 def finalize(message: bytes, scalar: bytes, evaluated: bytes) -> bytes:
     """``Finalize``: remove the blind and hash; 64 bytes. Raises ``InvalidElement``."""
-    if len(evaluated) != ELEMENT_BYTES or evaluated == _IDENTITY or not rbcl.crypto_core_ristretto255_is_valid_point(evaluated):
+    if len(evaluated) != ELEMENT_BYTES or evaluated == _IDENTITY or not ristretto255.is_valid_point(evaluated):
         raise InvalidElement("not a ristretto255 element")
     inverse = pow(int.from_bytes(scalar, "little"), -1, ORDER).to_bytes(SCALAR_BYTES, "little")
-    element = rbcl.crypto_scalarmult_ristretto255(inverse, evaluated)
+    element = ristretto255.scalarmult(inverse, evaluated)
     return _hash(message, element)
 
 
 def evaluate(key: bytes, message: bytes) -> bytes:
     """``Evaluate``: the output for ``message`` by who has the key; equals ``finalize`` of the blinded way."""
-    return _hash(message, rbcl.crypto_scalarmult_ristretto255(key, hash_to_group(message)))
+    return _hash(message, ristretto255.scalarmult(key, hash_to_group(message)))
 
 
 def _hash(message: bytes, element: bytes) -> bytes:

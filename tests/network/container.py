@@ -37,7 +37,8 @@ def main(plan: dict[str, Any]) -> None:
     user, group = (int(part) for part in plan["user"].split(":"))
     for kind, source, path in plan["mounts"]:
         if kind == "tmpfs":
-            _mount("-t", "tmpfs", "-o", f"uid={user},gid={group},mode=755", "tmpfs", _target(root, path, folder=True))
+            # as an engine mounts them
+            _mount("-t", "tmpfs", "-o", "mode=1777,noexec,nosuid,nodev", "tmpfs", _target(root, path, folder=True))
             continue
         target = _target(root, path, folder=Path(source).is_dir())
         _mount("--bind", source, target)

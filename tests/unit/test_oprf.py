@@ -1,6 +1,9 @@
 """OPRF against the vectors of RFC 9497, appendix A.1.1, and its algebra."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,8 @@ from hypothesis import strategies as st
 
 from signaling.contacts import oprf
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "oprf.json").read_text())
+ROOT = Path(__file__).parents[2]
+VECTORS = json.loads((ROOT / "tests" / "vectors" / "oprf.json").read_text())
 KEY = bytes.fromhex(VECTORS["key"])
 
 
@@ -46,3 +50,17 @@ def test_the_identity_is_refused():
         oprf.blind_evaluate(KEY, bytes(32))
     with pytest.raises(oprf.InvalidElement):
         oprf.finalize(b"x", KEY, bytes(32))
+
+
+def test_loading_libsodium_needs_no_program_in_the_temporary_folder_and_leaves_nothing_there(tmp_path):
+    script = (
+        "import tempfile; before = tempfile.NamedTemporaryFile\n"
+        "from signaling.contacts import oprf\n"
+        "assert tempfile.NamedTemporaryFile is before\n"
+        f"assert oprf.derive_key(bytes.fromhex({VECTORS['seed']!r}), bytes.fromhex({VECTORS['info']!r})).hex() == {VECTORS['key']!r}\n"
+        "print(len(oprf.evaluate(oprf.derive_key(bytes(32), b''), b'x')))"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
