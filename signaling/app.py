@@ -178,7 +178,7 @@ class Hub:
         limits = Limits(redis, pepper, settings.limits_scale)
         tracing = self._tracing = call_traces(settings, self.cluster.node)
         self.steps = Steps(self.cluster.time, None if tracing is None else tracing.take)
-        call_store = CallStore(redis, trace_seconds=settings.call_trace_hours * 3600)
+        call_store = CallStore(redis, trace_seconds=settings.call_trace_hours * 3600, clock=self.cluster.time)
         self.traces = Traces(redis, pseudonym=pseudonyms.of, shards=call_store.shards)
         self.history = events.history = History(database=database, redis=redis, node=self.cluster.node, shards=call_store.shards)
         relations = events.relations = Relations(database=database, books=contacts)

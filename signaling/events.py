@@ -215,6 +215,8 @@ class Events:
         """Other hubs are gone, and this one cleans up after them."""
         await self.history.take_over(nodes)
         await self.calls.bury()
+        for node in nodes:
+            self.calls.unread(await self.cluster.leftover(node))
 
     # --- AccountEvents ---------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ about the calls of its devices, and asks Redis for nothing that it was told.
 
 import asyncio
 import heapq
+import itertools
 import logging
 import math
 from collections import OrderedDict, deque
@@ -52,6 +53,8 @@ from signaling.limits.rules import (
     INVITES_OF_ACCOUNT,
     INVITES_OF_DEVICE,
     INVITES_TO_ACCOUNT,
+    MOVES_OF_ACCOUNT,
+    MOVES_OF_DEVICE,
     RINGS_BY_CONTACTS,
     RINGS_BY_STRANGERS,
     Charge,
@@ -111,6 +114,12 @@ _VERSIONS: Final = 20_000
 """Pairs without a call whose version is remembered, so that the next call of theirs is stored at the first try."""
 _RECENT: Final = 5.0
 """Seconds for which ended calls are remembered, to tell a store that lost its last writes that they ended."""
+_COMPARED: Final = 3
+"""Seconds between looks whether what this hub knows is what is stored."""
+_DOUBT: Final = 30.0
+"""Seconds for which it is not certain that a change whose answer did not come was not done."""
+_SIGNALS: Final = 10_000
+"""Sealed payloads that wait to be kept, while Redis does not answer."""
 _POSTED: Final = 20.0
 """Seconds for which a hub that something was sent to may turn out to be dead; more than its lease."""
 
@@ -139,6 +148,9 @@ class Cluster(Protocol):
 
     def send(self, node: str, message: BusMessage) -> None:
         """Tell another hub; a hint."""
+
+    def missed(self) -> None:
+        """What this hub knows is not what is stored: have it look for what it missed."""
 
 
 class Limits(Protocol):
@@ -182,7 +194,7 @@ class _Work(Struct, eq=False):
     invites: str = ""
     """The call that is to come of it."""
     wait: float = 0.0
-    """Seconds until the caller may call again, when it has called too often."""
+    """Seconds until whoever asks may ask again, when it has done so too often."""
     silenced: bool = False
     """Whether the callee is called too often."""
 
@@ -273,8 +285,11 @@ class CallService:
         self._timer: asyncio.TimerHandle | None = None
         self._armed = 0.0
         self._signals: list[tuple[str, str, Record]] = []
+        self._unkept: list[tuple[str, str, Record]] = []
         self._recent: deque[tuple[float, str, tuple[str, str], bytes]] = deque()
         self._versions: OrderedDict[str, bytes] = OrderedDict()
+        self._doubtful: dict[str, float] = {}
+        self._differed: dict[str, int] = {}
         self._looking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving: set[str] = set()
@@ -343,11 +358,13 @@ class CallService:
             return
         known = self._by_call.get(call_id) or self._inviting.get(call_id)
         if type(message) is CallTakeOver:
-            if known is None:
+            if known is not None:
+                self._move_now(known, session, message, reply)
+            elif wait := self._lookups.take(session.account, self._clock()):
+                reply(self._refusal(message.id, Refused(ErrorCode.RATE_LIMITED, retry_after=wait)))
+            else:
                 self._parked[call_id] = []
                 self._spawn(self._move_later(session, message, reply))
-            else:
-                self._put(_Work(known, lambda unit: self._move(unit, session, message), message.id, reply))
             return
         if known is None or session.account not in known.accounts:
             reply(self._refusal(message.id, Refused(ErrorCode.UNKNOWN_CALL)))
@@ -560,10 +577,7 @@ class CallService:
             self._spawn(self._forward(text))
 
     async def _forward(self, text: Text) -> None:
-        try:
-            node = (await self._cluster.locate([text.device])).get(text.device)
-        except (RedisError, OSError):
-            return  # a hint: `sync` makes up for it
+        node = (await self._surely_locate([text.device])).get(text.device)
         if node is not None and node != self._cluster.node:
             self._cluster.send(node, text)
 
@@ -572,6 +586,8 @@ class CallService:
 
         After more time than ended calls are remembered in the store, this hub cannot know what ended meanwhile, and gives nothing back.
         """
+        self._keep_signals()
+        await self.drain()
         ours = list(self._pairs.values())
         if away > TOMBSTONE:
             for pair in ours:
@@ -605,9 +621,49 @@ class CallService:
             }
             unknown = {device for device in with_socket if not self._online(device)}
             gone = unknown - (await self._cluster.locate(unknown)).keys()
+            # whoever has come since a call was stored, and those who are to be woken, may not have been told by a hub that died at once
+            ringing = [call for pair in pairs for call in pair.calls.values() if call.stage in (Stage.INVITING, Stage.RINGING)]
+            unaware = {d for call in ringing for d in call.devices if d not in call.reached or d in gone}
+            if unaware:
+                self._latecomers(sorted(unaware))
             for pair in pairs:
                 for device in {d for call in pair.calls.values() for d in _devices(call)} & gone:
                     self._leave(pair, device)
+
+    def unread(self, messages: Iterable[BusMessage]) -> None:
+        """What a hub that is gone was told and has not read: devices that it is about, and that are connected again, are sent `sync`."""
+        devices: set[str] = set()
+        for message in messages:
+            match message:
+                case PairChanged():
+                    devices |= {text.device for text in message.texts}
+                case Text(device):
+                    devices.add(device)
+                case Resync(some):
+                    devices |= set(some)
+                case _:
+                    pass  # for the hub itself
+        if devices:
+            self._spawn(self._tell_anew(devices))
+
+    async def _tell_anew(self, devices: set[str]) -> None:
+        """Have devices sent `sync` wherever they are."""
+        for device in devices:
+            self._resync(device)
+        for device, node in (await self._surely_locate({d for d in devices if not self._online(d)})).items():
+            if node != self._cluster.node:
+                self._cluster.send(node, Resync([device]))
+
+    async def _surely_locate(self, devices: Iterable[str]) -> dict[str, str]:
+        """Hubs of devices, as soon as Redis answers; after the time that a call rings there is nothing to be told any more."""
+        wanted, until = list(devices), self._clock() + RING_TIMEOUT
+        while True:
+            try:
+                return await self._cluster.locate(wanted)
+            except (RedisError, OSError, TimeoutError):
+                if self._closing or self._clock() > until:
+                    return {}
+                await asyncio.sleep(_RETRY)
 
     # --- sockets and time ----------------------------------------------------------------------------------------------------------------
 
@@ -627,14 +683,7 @@ class CallService:
 
     async def _back_already(self, device: str) -> None:
         """A device left, and may have come to another hub before that was stored: have that hub say so again."""
-        try:
-            node = (await self._cluster.locate([device])).get(device)
-        except (RedisError, OSError, TimeoutError):
-            return
-        if node == self._cluster.node:
-            self._resync(device)
-        elif node is not None:
-            self._cluster.send(node, Resync([device]))
+        await self._tell_anew({device})
 
     def _left_later(self, device: str) -> None:
         """It could not be stored that a device left: see again in a moment, for it may be back by then."""
@@ -742,10 +791,12 @@ class CallService:
     async def _orphans(self) -> None:
         """Once a second: end calls past their deadline that no hub looks after. Now and then: keep long calls from expiring."""
         touched = self._clock()
-        while True:
+        for second in itertools.count():
             await asyncio.sleep(1.0)
             try:
                 await self.sweep()
+                if second % _COMPARED == 0:
+                    await self.compare()
                 if self._clock() - touched > 3_600:
                     touched = self._clock()
                     await self._store.touch({pair.key: tuple(pair.calls) for pair in self._pairs.values()})
@@ -757,6 +808,31 @@ class CallService:
         keys = await self._store.due(self._clock() - 1.0, 200)
         for pair in await self._load(keys, forget_missing=True):
             self._expire(pair)
+
+    async def compare(self) -> None:
+        """Look whether what this hub knows of its devices' calls is what is stored. What it was to be told may be lost: with the hub that
+        was to tell it, or on the way to where a device had been. What differs as it did at the last look is taken from the store, and the
+        devices are sent `sync`. Raises ``RedisError`` or ``OSError``.
+        """
+        now = self._clock()
+        self._doubtful = {key: at for key, at in self._doubtful.items() if now - at < _DOUBT}
+        known = {pair.key: counter(pair.version) for pair in self._pairs.values() if not pair.busy}
+        known |= {key: counter(self._versions.get(key, ABSENT)) for key in self._doubtful if key not in self._pairs}
+        stored = dict(zip(known, await self._store.counters(list(known)), strict=True))
+        differs = {key: count for key, count in known.items() if stored[key] != count}
+        late = [key for key, count in differs.items() if self._differed.get(key) == count]
+        self._differed = differs
+        behind = [key for key in late if stored[key] > known[key]]
+        if len(behind) < len(late):
+            self._cluster.missed()  # it is the store that is behind
+        for start in range(0, len(behind), 200):
+            some = behind[start : start + 200]
+            devices = {d for key in some if key in self._pairs for call in self._pairs[key].calls.values() for d in _devices(call)}
+            for pair in await self._load(some):
+                devices |= {d for call in pair.calls.values() for d in _devices(call)}
+                self._let_go(pair)
+            for device in devices:
+                self._resync(device)
 
     # --- invites -------------------------------------------------------------------------------------------------------------------------------
 
@@ -904,7 +980,7 @@ class CallService:
                     pair.nodes |= await self._cluster.locate(
                         [device for call in pair.calls.values() for device in _devices(call) if not self._online(device)]
                     )
-                self._put(_Work(pair, lambda unit: self._move(unit, session, message), message.id, reply))
+                self._move_now(pair, session, message, reply)
             else:
                 reply(refusal(message.id, Refused(ErrorCode.UNKNOWN_CALL)))
         except (RedisError, OSError, TimeoutError) as error:
@@ -914,7 +990,14 @@ class CallService:
             for waiting in self._parked.pop(message.call, ()):
                 waiting()
 
-    def _move(self, unit: _Unit, session: Session, message: CallTakeOver) -> Stage:
+    def _move_now(self, pair: _Pair, session: Session, message: CallTakeOver, reply: Reply) -> None:
+        def run(unit: _Unit) -> Stage:
+            return self._move(unit, work, session, message)
+
+        work = _Work(pair, run, message.id, reply)
+        self._put(work)
+
+    def _move(self, unit: _Unit, work: _Work, session: Session, message: CallTakeOver) -> Stage:
         call = unit.calls.get(message.call)
         # somebody who was blocked is not to be seen by this way either
         if call is None or session.account not in unit.pair.accounts or (session.account == call.callee and call.hidden):
@@ -924,6 +1007,12 @@ class CallService:
             raise Refused(ErrorCode.TOO_MANY_CALLS)
         event = machine.TakenOver(session.device, session.account, message.device, message.to)
         step = machine.advance(call, event, self._clock())  # may refuse: before anything is kept
+        if work.wait:
+            raise Refused(ErrorCode.RATE_LIMITED, retry_after=work.wait)
+        # the other side has to connect anew each time
+        for limit, who in ((MOVES_OF_DEVICE, session.device), (MOVES_OF_ACCOUNT, session.account)):
+            unit.charges.append(self._limits.charge(limit, who))
+            unit.charged.append((work, limit))
         unit.records = [(kept, record) for kept, record in unit.records if kept != call.id]
         unit.records.append((call.id, CertificateRecord(session.certificate)))
         unit.records.append((call.id, SealedRecord(session.device, message.to, message.payload)))
@@ -947,10 +1036,7 @@ class CallService:
             if kept < MAX_SIGNALS:
                 pair.signals[(call.id, device, message.to)] = kept + 1
                 self._signals.append((pair.key, call.id, SealedRecord(device, message.to, message.payload)))
-                if not self._working:
-                    self._working = True
-                    self._idle.clear()
-                    self._spawn(self._work())
+                self._keep_signals()
         reply(Ok(re=message.id, stage=pair.calls[message.call].stage))
 
     def _signal(self, unit: _Unit, device: str, message: CallSignal) -> Stage:
@@ -1106,9 +1192,11 @@ class CallService:
             self._run(unit, one)
         changed = [unit for unit in units.values() if unit.changed]
         changes = [self._change(unit) for unit in changed]
-        signals, self._signals = self._signals, []
+        passed_on, self._signals = self._signals, []
         # what was sealed goes with the state of its call, or by itself where that did not change
-        signals += [(unit.pair.key, call, record) for unit in units.values() if not unit.changed for call, record in unit.records]
+        signals = passed_on + [
+            (unit.pair.key, call, record) for unit in units.values() if not unit.changed for call, record in unit.records
+        ]
         outcomes: Sequence[Outcome] = ()
         try:
             if changes:
@@ -1119,10 +1207,17 @@ class CallService:
             if len(outcomes) < len(changes):
                 log.error("calls: Redis does not answer (%s); %d units undone", type(error).__name__, len(changed))
                 for unit in units.values():
+                    if unit.changed:
+                        self._doubtful[unit.pair.key] = self._clock()
                     self._finish(unit)
                     for one in unit.work:
                         self._failed(one, ErrorCode.UNAVAILABLE)
                     self._let_go(unit.pair)
+            # clients were told that these were passed on: they are kept for `sync` as soon as that can be
+            self._unkept = [*self._unkept, *(passed_on if len(outcomes) < len(changes) else signals)][-_SIGNALS:]
+            if self._unkept:
+                asyncio.get_running_loop().call_later(_RETRY, self._keep_signals)
+            if len(outcomes) < len(changes):
                 return
         again: list[_Work] = []
         steps: list[Step] = []
@@ -1155,6 +1250,13 @@ class CallService:
                 if one.invites:
                     self._inviting[one.invites] = one.pair
             self._queue.extendleft(reversed(again))
+
+    def _keep_signals(self) -> None:
+        self._signals, self._unkept = [*self._unkept, *self._signals], []
+        if self._signals and not self._working and not self._closing:
+            self._working = True
+            self._idle.clear()
+            self._spawn(self._work())
 
     def _run(self, unit: _Unit, one: _Work) -> None:
         position = len(unit.tell)
@@ -1251,10 +1353,7 @@ class CallService:
 
     async def _seek(self, accounts: tuple[str, str], state: bytes, texts: list[Text]) -> None:
         """Tell devices that this hub does not know the whereabouts of: it took the pair from the store, for a deadline or a dead hub."""
-        try:
-            nodes = await self._cluster.locate({text.device for text in texts})
-        except (RedisError, OSError, TimeoutError):
-            return  # hints: `sync` makes up for them
+        nodes = await self._surely_locate({text.device for text in texts})
         for node in set(nodes.values()) - {self._cluster.node}:
             theirs = [text for text in texts if nodes.get(text.device) == node]
             self._cluster.send(node, PairChanged(accounts, state, nodes, theirs))
@@ -1378,10 +1477,7 @@ class CallService:
                 self._resync(device)
 
         async def elsewhere() -> None:
-            try:
-                nodes = await self._cluster.locate(asleep)
-            except (RedisError, OSError, TimeoutError):
-                nodes = {}  # `sync` tells them when they next connect
+            nodes = await self._surely_locate(asleep)
             for device, node in nodes.items():
                 if node != self._cluster.node:
                     self._cluster.send(node, Resync([device]))

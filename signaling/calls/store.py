@@ -16,7 +16,7 @@ Everything expires, should every hub die.
 import asyncio
 import itertools
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -25,7 +25,7 @@ from redis.asyncio.cluster import RedisCluster
 
 from signaling.calls.history import queue_key
 from signaling.calls.machine import Call
-from signaling.calls.pair import ABSENT, decode_state
+from signaling.calls.pair import ABSENT, counter, decode_state
 from signaling.cluster.bus import LIFETIME as INBOX_LIFETIME
 from signaling.limits.rules import Charge
 from signaling.limits.script import FUNCTIONS as LIMITS
@@ -44,6 +44,8 @@ CLUSTER_SHARDS: Final = 16
 """Shards in a Redis Cluster: enough to spread over the nodes of any cluster that calls need, few enough to look through."""
 
 
+_COUNTED: Final = 500
+"""Pairs whose counters are asked for at a time."""
 TRACES: Final = 20_000
 """Traces of ended calls kept in a shard; the oldest go first, should there be more before their time is over."""
 TRACES_OF: Final = 400
@@ -108,13 +110,19 @@ Outcome = bytes | Limited | None
 """Of a change: None when it was done, the stored state when that was another one (empty when nothing is stored)."""
 
 
+LATE: Final = 12.0
+"""Seconds after which a change that was asked for is not done any more: whoever asked has been told by then that it was not, and a network that was
+broken may deliver it much later.
+"""
+
 # One script does a whole shard's part of a batch: atomic, and one command with one argument to build and one answer to read instead of some
 # hundred. KEYS: any key of the shard. ARGV: shard prefix, whether the index of accounts is in this shard, the changes as MessagePack, seconds that
-# traces are kept. Answers, for each change, '' when it was done, the stored state when the version was another one ('-' when nothing is stored), and a
+# traces are kept, and the time by this Redis's clock after which nothing is done ('' for never): 'late' is the answer then. Answers, for each change, '' when it was done, the stored state when the version was another one ('-' when nothing is stored), and a
 # list, as that of `over`, when a limit is reached.
 _COMMIT: Final = f"""
 {LIMITS}
 local prefix, indexed, out, now = ARGV[1], ARGV[2] == '1', {{}}, nil
+if ARGV[5] ~= '' and microseconds() > tonumber(ARGV[5]) * 1e6 then return 'late' end
 for n, change in ipairs(cmsgpack.unpack(ARGV[3])) do
   local id, expected, state, live, was, accounts, deadline, cleared, records, lines, outbox, traces, charges = unpack(change)
   local key = prefix .. 'pair:' .. id
@@ -201,6 +209,16 @@ end
 return out
 """
 
+# KEYS: any key of the shard. ARGV: prefix, then pairs. Answers 8 bytes for each, one after the other: the counter of its version, 0 where nothing is stored.
+_COUNTERS: Final = """
+local out = {}
+for i = 2, #ARGV do
+  local counter = redis.call('GETRANGE', ARGV[1] .. 'pair:' .. ARGV[i], 0, 7)
+  out[i - 1] = counter == '' and string.rep('\\0', 8) or counter
+end
+return table.concat(out)
+"""
+
 # KEYS: any key of the shard. ARGV: prefix, then triples of pair, call and record: kept only while the pair is stored.
 _APPEND: Final = f"""
 local prefix = ARGV[1]
@@ -214,10 +232,18 @@ end
 
 
 class CallStore:
-    """Redis behind calls. Raises ``redis.exceptions.RedisError`` or ``OSError`` when it does not answer."""
+    """Redis behind calls. Raises ``redis.exceptions.RedisError`` or ``OSError`` when it does not answer.
 
-    def __init__(self, redis: AnyRedis, *, trace_seconds: int = 86_400) -> None:
+    Args:
+        redis: live state.
+        trace_seconds: how long traces of ended calls are kept.
+        clock: seconds since 1970 by Redis's clock; None: changes are done however late they arrive. So they are in a cluster, whose nodes have
+            clocks of their own.
+    """
+
+    def __init__(self, redis: AnyRedis, *, trace_seconds: int = 86_400, clock: Callable[[], float] | None = None) -> None:
         self._redis = redis
+        self._clock = clock
         self._trace_seconds = str(max(1, trace_seconds))
         self._cluster = isinstance(redis, RedisCluster)
         self.shards = CLUSTER_SHARDS if self._cluster else 1
@@ -230,11 +256,14 @@ class CallStore:
         return self._nonce + (next(self._numbers) & 0xFFFF_FFFF).to_bytes(4, "big")
 
     async def commit(self, changes: Sequence[Change]) -> Sequence[Outcome]:
-        """Do a batch."""
+        """Do a batch. Raises ``TimeoutError`` when it reached Redis too late, and nothing was done."""
         if not self._cluster:
+            until = "" if self._clock is None else f"{self._clock() + LATE:.6f}"
             answers: Any = await run_script(
-                self._redis, _COMMIT, ["{c0}:calls"], ["{c0}:", "1", _encoder.encode(changes), self._trace_seconds]
+                self._redis, _COMMIT, ["{c0}:calls"], ["{c0}:", "1", _encoder.encode(changes), self._trace_seconds, until]
             )
+            if answers == b"late":
+                raise TimeoutError("the change came too late")
             return [_outcome(answer) for answer in answers]
         results = await self._charge(changes)
         # in a cluster, the index of accounts is written before (an entry too many does no harm) and cleared after
@@ -249,7 +278,7 @@ class CallStore:
         async def one(shard: int, positions: list[int]) -> list[tuple[int, Outcome]]:
             part = _encoder.encode([changes[position] for position in positions])
             answers = await run_script(
-                self._redis, _COMMIT, [f"{{c{shard}}}:calls"], [f"{{c{shard}}}:", "0", part, self._trace_seconds]
+                self._redis, _COMMIT, [f"{{c{shard}}}:calls"], [f"{{c{shard}}}:", "0", part, self._trace_seconds, ""]
             )
             return [(position, _outcome(answer)) for position, answer in zip(positions, answers, strict=True)]
 
@@ -292,6 +321,21 @@ class CallStore:
             for key in keys:
                 pipe.get(self._pair(key))
             return [decode_state(state) for state in await pipe.execute()]
+
+    async def counters(self, keys: Sequence[str]) -> list[int]:
+        """How many changes led to what is stored of pairs; 0 where nothing is."""
+        by_shard: dict[int, list[int]] = {}
+        for position, key in enumerate(keys):
+            by_shard.setdefault(self._shard(key), []).append(position)
+        results = [0] * len(keys)
+        for shard, positions in by_shard.items():
+            for start in range(0, len(positions), _COUNTED):
+                some = positions[start : start + _COUNTED]
+                arguments = [f"{{c{shard}}}:", *(keys[position] for position in some)]
+                answer: bytes = await run_script(self._redis, _COUNTERS, [f"{{c{shard}}}:calls"], arguments)
+                for number, position in enumerate(some):
+                    results[position] = counter(answer[8 * number : 8 * number + 8])
+        return results
 
     async def sealed(self, key: str, call: str) -> list[Record]:
         """What was sealed in a call, in the order it came."""

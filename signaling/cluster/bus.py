@@ -10,7 +10,7 @@ from typing import Any, Final
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
-from signaling.cluster.messages import BusMessage, Missed, decode_bus, encode_bus
+from signaling.cluster.messages import BusMessage, Missed, PairChanged, Replaced, Resync, Text, decode_bus, encode_bus
 from signaling.cluster.nodes import Nodes
 from signaling.storage.redis import AnyRedis, run_script
 from signaling.tasks import end_tasks
@@ -25,6 +25,11 @@ _MANY: Final = 1_000
 """Messages taken at a time."""
 _BLOCK: Final = 2.0
 """Seconds of one blocking wait; below the client's time-out."""
+_FOR_DEVICES: Final = (Text, PairChanged, Replaced, Resync)
+"""Notices without which a device would not know how its call stands."""
+_RETRY: Final = 1.0
+_KEEP: Final = 15.0
+"""Seconds between tries to send them, and for which they are tried: after that, what they say is old."""
 
 
 # KEYS: an inbox. ARGV: seconds that it is kept, how many messages it may hold, what is put in their place when there are more, then messages.
@@ -50,7 +55,8 @@ class Bus:
         self._redis = redis
         self._nodes = nodes
         self._handle = handle
-        self._waiting: dict[str, list[bytes]] = {}
+        self._waiting: dict[str, list[tuple[bytes, bool]]] = {}
+        self._failing: dict[str, float] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         # BLMPOP came with Redis 7; in a cluster, the client would have to ask each time where its key stands
@@ -63,13 +69,15 @@ class Bus:
     async def close(self) -> None:
         """Send what waits; stop reading."""
         if self._flushing is not None:
-            await asyncio.wait([self._flushing], timeout=2)
+            flushing = self._flushing
+            await asyncio.wait([flushing], timeout=2)
+            await end_tasks(flushing)
         if self._reading is not None:
             await end_tasks(self._reading)
 
     def send(self, node: str, message: BusMessage) -> None:
-        """Tell one hub. A hint: dropped when Redis does not answer."""
-        self._waiting.setdefault(node, []).append(encode_bus(message))
+        """Tell one hub. A hint: dropped when Redis does not answer, what is for a device after a while only."""
+        self._waiting.setdefault(node, []).append((encode_bus(message), isinstance(message, _FOR_DEVICES)))
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
 
@@ -88,17 +96,44 @@ class Bus:
         """Tell one hub. Raises ``RedisError`` or ``OSError`` when that cannot be."""
         await self._push(node, [encode_bus(message)])
 
+    async def leftover(self, node: str) -> list[BusMessage]:
+        """Empty the inbox of a hub that is gone. Raises ``RedisError`` or ``OSError``."""
+        found: list[BusMessage] = []
+        while more := await self._more(inbox(node)):  # the hub that is gone reads no more
+            found += [message for data in more if (message := decode_bus(data)) is not None]
+        return found
+
     async def _flush(self) -> None:
         try:
             while self._waiting:
                 waiting, self._waiting = self._waiting, {}
+                failed = False
                 for node, messages in waiting.items():
                     try:
-                        await self._push(node, messages)
+                        await self._push(node, [data for data, _ in messages])
+                        self._failing.pop(node, None)
                     except (RedisError, OSError, TimeoutError) as error:
-                        log.error("bus: Redis does not answer (%s); %d notices dropped", type(error).__name__, len(messages))
+                        failed = True
+                        self._keep(node, messages, error)
+                if failed:
+                    await asyncio.sleep(_RETRY)
         finally:
             self._flushing = None
+
+    def _keep(self, node: str, messages: list[tuple[bytes, bool]], error: Exception) -> None:
+        """What could not be sent is sent in a moment if it is for devices: the other hub has not noticed that it was told nothing."""
+        now = asyncio.get_running_loop().time()
+        kept = [one for one in messages if one[1]] if now - self._failing.setdefault(node, now) < _KEEP else []
+        log.error(
+            "bus: Redis does not answer (%s); %d notices dropped, %d wait",
+            type(error).__name__,
+            len(messages) - len(kept),
+            len(kept),
+        )
+        if kept:
+            self._waiting[node] = (kept + self._waiting.get(node, []))[-_LIMIT:]
+        else:
+            self._failing.pop(node, None)
 
     async def _push(self, node: str, messages: Iterable[bytes]) -> None:
         await run_script(self._redis, _PUSH, [inbox(node)], [LIFETIME, _LIMIT, encode_bus(Missed()), *messages])

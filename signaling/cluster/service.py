@@ -53,6 +53,14 @@ class Cluster:
         """Seconds since 1970, the same on every hub."""
         return self.nodes.time()
 
+    def missed(self) -> None:
+        """What this hub knows is not what is stored: look, at the next renewal, for what was missed."""
+        self.nodes.missed()
+
+    async def leftover(self, node: str) -> list[BusMessage]:
+        """What a hub that is gone was told and has not read. Raises ``RedisError`` or ``OSError``."""
+        return await self._bus.leftover(node)
+
     async def start(self) -> None:
         """Take the lease, begin to listen. Raises ``RedisError`` or ``OSError`` when Redis does not answer."""
         await self.nodes.start()

@@ -31,6 +31,12 @@ RINGS_BY_STRANGERS: Final = Limit("rings_strangers", 8, 30.0)
 the caller like nobody at home, and stands in the callee's history. Two counts, so that no crowd of strangers keeps friends away.
 """
 
+MOVES_OF_DEVICE: Final = Limit("moves_device", 6, 10.0)
+MOVES_OF_ACCOUNT: Final = Limit("moves_account", 12, 5.0)
+"""Calls taken over by another device of the account: from one to another and back as somebody walks about, and not as a way to have the other side
+connect all the time.
+"""
+
 REQUESTS_FROM_ADDRESS: Final = Limit("requests_address", 240, 0.05)
 REQUESTS_OF_ACCOUNT: Final = Limit("requests_account", 300, 0.1)
 REQUESTS_OF_DEVICE: Final = Limit("requests_device", 240, 0.2)
@@ -44,7 +50,7 @@ RELAY_LEGS_OF_DEVICE: Final = Limit("relay_legs_device", 10, 2.0)
 
 LIMITS: Final = (
     INVITES_OF_DEVICE, INVITES_OF_ACCOUNT, INVITES_FROM_ADDRESS, INVITES_TO_ACCOUNT, RINGS_BY_CONTACTS, RINGS_BY_STRANGERS,
-    REQUESTS_FROM_ADDRESS, REQUESTS_OF_ACCOUNT, REQUESTS_OF_DEVICE, HELLOS_OF_DEVICE, RELAY_LEGS_OF_DEVICE,
+    MOVES_OF_DEVICE, MOVES_OF_ACCOUNT, REQUESTS_FROM_ADDRESS, REQUESTS_OF_ACCOUNT, REQUESTS_OF_DEVICE, HELLOS_OF_DEVICE, RELAY_LEGS_OF_DEVICE,
 )  # fmt: skip
 """All of them."""
 

@@ -137,6 +137,9 @@ class Hub:
     def send(self, node: str, message: BusMessage) -> None:
         self.waiting.append((node, message))
 
+    def missed(self) -> None:
+        raise AssertionError("the store of the model loses nothing")
+
     def _send(self, device: str, text: bytes) -> bool:
         if self.dead or device not in self.online:
             return False
@@ -322,8 +325,11 @@ class Town:
         """The others find out."""
         if self.unburied:
             self.routes = {device: node for device, node in self.routes.items() if node not in self.unburied}
-            self.unburied.clear()
+            dead, self.unburied = self.unburied, []
             await self.hubs[0].service.bury()
+            for node in dead:
+                left = await self.redis.lpop(inbox(node), 1000) or []
+                self.hubs[0].service.unread([message for data in left if (message := decode_bus(data)) is not None])
             await self.settle()
 
     async def settle(self) -> None:
@@ -353,6 +359,7 @@ class Town:
         """What a hub does once a second."""
         for hub in self.hubs:
             await hub.service.sweep()
+            await hub.service.compare()
         await self.settle()
 
     # --- what is true --------------------------------------------------------------------------------------------------------

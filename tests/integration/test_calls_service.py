@@ -57,6 +57,9 @@ class Alone:
     def send(self, node, message):
         raise AssertionError("there is no other hub")
 
+    def missed(self):
+        raise AssertionError("the store has lost nothing")
+
 
 class World:
     """Accounts, address books and sockets of the test; service, stores and SQL are the real ones."""
@@ -455,7 +458,15 @@ async def test_when_redis_dies_nothing_is_told_that_was_not_stored_and_calls_go_
         refused = await world.ask(B1, m.CallAccept(1, name("c"), "x" * 128))
         assert (refused.code, world.took(A1), world.took(B1), world.took(B2)[2:]) == (ErrorCode.UNAVAILABLE, [], [], [])
         assert (await world.ask(A1, m.CallHangup(1, name("2")))).code is ErrorCode.UNAVAILABLE
+        # what needs no store goes on, and is kept for `sync` later
+        passed_on = await world.ask(A1, m.CallSignal(1, name("c"), B1.device, "late" * 32))
+        assert (passed_on.stage, kinds(world.took(B1))) == (m.Stage.INVITING, ["CallSignalled"])
         valkey.start()
+        key = pair_key(name("A"), name("B"))
+        await eventually(lambda: not world.service._unkept, timeout=20)
+        await world.service.drain()
+        sealed = await world.service._store.sealed(key, name("c"))
+        assert [record.payload for record in sealed if hasattr(record, "payload")][-1] == "late" * 32
         assert (await world.ask(B1, m.CallAccept(1, name("c"), "x" * 128))).stage is m.Stage.CONNECTING
         assert kinds(world.took(A1)) == ["CallAnswered"]
         assert (await world.ask(A1, m.CallHangup(1, name("2")))).stage is m.Stage.ENDED

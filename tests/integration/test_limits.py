@@ -19,6 +19,8 @@ from signaling.limits.rules import (
     HELLOS_OF_DEVICE,
     INVITES_TO_ACCOUNT,
     LIMITS,
+    MOVES_OF_ACCOUNT,
+    MOVES_OF_DEVICE,
     REQUESTS_FROM_ADDRESS,
     REQUESTS_OF_ACCOUNT,
     REQUESTS_OF_DEVICE,
@@ -209,6 +211,38 @@ async def test_a_blocked_caller_meets_the_same_limits_as_any_other(pair):
     assert seen[0] == seen[1]
     assert [kind for kind, *_ in seen[0]] == ["ok"] * INVITES_TO_ACCOUNT.at_once + ["error"] * 2
     assert len(ben.calls) == INVITES_TO_ACCOUNT.at_once
+
+
+async def test_a_call_that_is_taken_over_again_and_again_stays_where_it_is_for_a_while(pair):
+    one, other, ben = await pair.phone(0, 0), await pair.phone(0, 1, device=1), await pair.phone(1, 1)
+    call = await one.invite(pair.people[1])
+    assert await ben.rings() == call
+    await ben.accept(call)
+    await one.reaches(call, "connecting")
+    await asyncio.gather(*(phone.ask("call.connected", call=call) for phone in (one, ben)))
+    await asyncio.gather(*(phone.reaches(call, "connected") for phone in (one, ben)))
+    began, moves = time.monotonic(), 0
+    while True:
+        here, there = (other, one) if moves % 2 == 0 else (one, other)
+        answer = await here.ask("call.take_over", call=call, device=there.device, to=ben.device, payload=SEALED)
+        if answer["type"] == "error":
+            break
+        moves += 1
+    assert 0 <= moves - MOVES_OF_ACCOUNT.at_once <= (time.monotonic() - began) / MOVES_OF_ACCOUNT.every + 1
+    assert answer["code"] == "rate_limited"
+    assert 0 < answer["retry_after"] <= MOVES_OF_DEVICE.every
+    assert (await there.ask("call.connected", call=call))["type"] == "ok"  # the call goes on
+    await pair.wait(answer["retry_after"])
+    assert (await here.ask("call.take_over", call=call, device=there.device, to=ben.device, payload=SEALED))["type"] == "ok"
+
+
+async def test_who_asks_for_calls_that_are_not_there_waits(pair):
+    ann = await pair.phone(0, 0)
+    answers = [await ann.ask("call.take_over", call=new_id(), device=new_id(), to=new_id(), payload=SEALED) for _ in range(100)]
+    codes = [answer["code"] for answer in answers]
+    assert codes[:60] == ["unknown_call"] * 60
+    assert "rate_limited" in codes
+    assert all(answer["retry_after"] > 0 for answer in answers if answer["code"] == "rate_limited")
 
 
 async def test_a_device_that_connects_again_and_again_is_told_to_wait(stopped, pair):

@@ -231,3 +231,21 @@ async def test_deadlines_of_a_dead_hub_are_kept_by_another(town):
 def _away(hub, call: str) -> bool:
     pair = hub.calls._by_call.get(call)
     return pair is not None and bool(pair.calls[call].away)
+
+
+async def test_what_is_for_a_device_on_another_hub_is_sent_when_redis_answers_again(town, monkeypatch):
+    ann, ben = await town.phone(town.ann, 0, 0), await town.phone(town.ben, 0, 1)
+    call = await connected(town, ann, ben)
+    bus, tries = town.hubs[0].hub.cluster._bus, []
+    push = bus._push
+
+    async def fails(node, messages):
+        tries.append(node)
+        if len(tries) < 3:
+            raise ConnectionError
+        await push(node, messages)
+
+    monkeypatch.setattr(bus, "_push", fails)
+    monkeypatch.setattr("signaling.cluster.bus._RETRY", 0.05)
+    await ann.ask("call.signal", call=call, to=ben.device, payload=SEALED)
+    await ben.until(lambda: any(event["type"] == "call.signalled" for event in ben.events))
