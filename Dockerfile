@@ -38,7 +38,7 @@ ENV KLOUDTALK_OPERATOR_ROOT=/srv/kloudtalk/operator
 USER 10001:10001
 VOLUME /data
 # 9440: figures for operators, for a private network only
-EXPOSE 8440 8441/udp 9440
+EXPOSE 8440 8441/udp 8441/tcp 9440
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["kloudtalk"]
 CMD ["serve"]

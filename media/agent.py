@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from aioice import Candidate, stun
-from aioice.candidate import candidate_priority
 from aioice.ice import CandidatePair, Connection, StunProtocol
 
 from media.gate import GateCounts
@@ -41,8 +40,8 @@ class SharedSocket(Protocol):
     """One of the relay's sockets, as ICE sees it."""
 
     number: int
-    public: Address
-    """Where clients reach it."""
+    candidates: Sequence[Candidate]
+    """Where clients reach it: one address, or for those who come by TCP any of several."""
     waiting: "dict[bytes, SharedProtocol]"
     """Who waits for the answer to a STUN transaction, by its id."""
 
@@ -95,16 +94,7 @@ class SharedProtocol(StunProtocol):
         self.socket = socket
         self._agent = agent
         self.connection_made(_SharedTransport(self))  # type: ignore[arg-type]
-        host, port = socket.public
-        self.local_candidate = Candidate(
-            foundation=str(socket.number + 1),
-            component=1,
-            transport="udp",
-            priority=candidate_priority(1, "host", 65535 - socket.number),
-            host=host,
-            port=port,
-            type="host",
-        )
+        self.local_candidate = socket.candidates[0]
 
     async def request(
         self,
@@ -182,7 +172,7 @@ class IceAgent(Connection):
         """Nothing is gathered: the sockets are there."""
         protocols = [SharedProtocol(self, socket) for socket in self._sockets]
         self._protocols += protocols
-        return [protocol.local_candidate for protocol in protocols]
+        return [candidate for protocol in protocols for candidate in protocol.socket.candidates]
 
     def protocol(self, number: int) -> SharedProtocol:
         """This agent on one of the sockets. Raises ``KeyError`` when it is closed."""
@@ -207,9 +197,7 @@ class IceAgent(Connection):
             counts.stun_unexpected += 1
         elif "PRIORITY" not in attributes:
             counts.stun_malformed += 1
-        elif not (
-            self._valid_username(attributes.get("USERNAME", "")) and message.check_message_integrity(self.local_password.encode())
-        ):
+        elif not self.authentic(message):
             counts.stun_forged += 1
         else:
             self._owner.heard()
@@ -217,6 +205,11 @@ class IceAgent(Connection):
             self._met = True
             self._start()
             super().request_received(message, addr, protocol)
+
+    def authentic(self, message: stun.Message) -> bool:
+        """Whether a request is of who has this generation's credentials."""
+        named = self._valid_username(message.attributes.get("USERNAME", ""))
+        return named and message.check_message_integrity(self.local_password.encode())
 
     def respond_error(self, request: stun.Message, addr: Address, protocol: StunProtocol, error_code: tuple[int, str]) -> None:
         """Only role conflicts are answered with an error; ``request_received`` has sorted out the rest."""

@@ -40,6 +40,14 @@ class GateCounts:
     """A STUN response to no request, or a method that is not ICE's."""
     stun_excess: int = 0
     """More requests or addresses of one leg than ICE needs."""
+    tcp_refused: int = 0
+    """TCP connections: there were too many, of all or from one address."""
+    tcp_late: int = 0
+    """TCP connections that sent no check in time."""
+    tcp_garbled: int = 0
+    """TCP connections that sent a packet longer than any of a call."""
+    tcp_slow: int = 0
+    """Packets for a client that reads its TCP connection too slowly."""
 
     def as_dict(self) -> dict[str, int]:
         """By name."""

@@ -60,6 +60,8 @@ class Leg:
         """Those that were in use until a moment ago, the one in use, and the one that may follow it."""
         self._selected: IceAgent | None = None
         """The one in use."""
+        self._at: tuple[int, Address] | None = None
+        """Where the client is sent what comes for it."""
         self._closing: set[asyncio.Task[None]] = set()
 
     async def start(self, remote: tuple[str, str] | None) -> IceAgent:
@@ -116,7 +118,8 @@ class Leg:
             self._retire(self._selected)
         self._selected = agent
         self.connected = True
-        self._shared.plane.aim(self.slot, socket.number, address)
+        self._at = (socket.number, address)
+        self._shared.plane.aim(self.slot, *self._at)
         while self.early:
             self._shared.plane.send(socket.number, self.early.popleft(), address)
 
@@ -136,6 +139,16 @@ class Leg:
         """Whether a later agent is in use already."""
         return self._selected is not None and self._agents.index(self._selected) > self._agents.index(agent)
 
+    def gone(self, key: tuple[int, Address]) -> None:
+        """The client's connection at an admitted address has ended. It may come back by another one, in the same generation."""
+        for agent in self._agents:
+            agent.addresses.discard(key)
+        if self._shared.owners.get(key) is self:
+            del self._shared.owners[key]
+            self._shared.plane.dismiss(*key)
+        if self._at == key:
+            self._nowhere()
+
     def measured(self, rtt: float) -> None:
         """See ``Owner``."""
         self.rtt = rtt if self.rtt is None else self.rtt + (rtt - self.rtt) / 8
@@ -148,8 +161,7 @@ class Leg:
             return
         if self._selected is agent:
             self._selected = None
-            self._shared.plane.aim(self.slot, 0, None)
-            self.connected = False
+            self._nowhere()
             self.early.clear()
         self._agents.remove(agent)
         agent.closed = True
@@ -162,6 +174,11 @@ class Leg:
         task = asyncio.get_running_loop().create_task(agent.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    def _nowhere(self) -> None:
+        self._at = None
+        self._shared.plane.aim(self.slot, 0, None)
+        self.connected = False
 
     async def close(self) -> None:
         """End the leg."""

@@ -70,8 +70,13 @@ class RelayMetrics:
         )
         yield CounterMetricFamily("kloudtalk_relay_stun_messages", "STUN messages that were handed to ICE.", value=counts["stun"])
         yield CounterMetricFamily("kloudtalk_relay_pairs", "Calls that the relay has taken.", value=relay.taken)
+        yield GaugeMetricFamily(
+            "kloudtalk_relay_tcp_connections", "TCP connections of devices that no UDP reaches.", value=relay.connections
+        )
         drops = CounterMetricFamily(
-            "kloudtalk_relay_gate_drops", "Datagrams that the source gate did not let through, by why.", labels=("reason",)
+            "kloudtalk_relay_gate_drops",
+            "Datagrams (tcp_refused, tcp_late, tcp_garbled: connections) that the relay did not let through, by why.",
+            labels=("reason",),
         )
         for reason, number in counts.items():
             if reason not in _DROPS:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import resource
 import signal
 import socket
 import time
@@ -17,6 +18,7 @@ from media.native import NativePlane, available
 from media.options import RelayOptions, parse_address
 from media.plane import RECEIVE_BUFFER, Address, PythonPlane, open_socket
 from media.relay import Relay
+from media.tcp import PENDING, Front
 
 log = logging.getLogger(__name__)
 
@@ -68,22 +70,107 @@ def open_sockets(addresses: Sequence[str], ports: tuple[int, int]) -> tuple[list
     return sockets, public
 
 
+def open_listeners(
+    sockets: Sequence[socket.socket], public: Sequence[Address], ports: tuple[int, int], *, or_any: bool = False
+) -> tuple[list[socket.socket], list[Address]]:
+    """For each UDP socket a TCP socket on its address, bound and not listening yet, and where clients reach it.
+
+    Raises ``OSError`` when a port that was asked for is not free; where UDP's number is not, the log says that there is no TCP.
+
+    Args:
+        sockets: as from ``open_sockets``.
+        public: as from ``open_sockets``.
+        ports: as ``RelayOptions.tcp``.
+        or_any: where UDP's number is not free, another one will do.
+    """
+    listeners: list[socket.socket] = []
+    reached: list[Address] = []
+    for udp, (host, _) in zip(sockets, public, strict=True):
+        name = udp.getsockname()
+        listener = socket.socket(udp.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if udp.family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                listener.bind((name[0], ports[0] or name[1]))
+            except OSError:
+                if ports[0] or not or_any:
+                    raise
+                listener.bind((name[0], 0))
+        except OSError as error:
+            listener.close()
+            if ports[0]:
+                for one in listeners:
+                    one.close()
+                raise OSError(error.errno, f"TCP port {ports[0]} for the relay: {error.strerror}") from None
+            log.warning("relay: no TCP at one of the addresses: port %d is not free (%s)", name[1], error.strerror)
+            continue
+        listeners.append(listener)
+        reached.append((host, ports[1] or listener.getsockname()[1]))
+    return listeners, reached
+
+
+def connection_limit(capacity: int) -> int:
+    """TCP connections that a relay takes: twice what the legs of all its calls need, and no more than half of its file descriptors can
+    hold, of which each takes two.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4 * capacity + PENDING
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft // 4))
+
+
+def _allow_files() -> None:
+    """Have as many file descriptors as the system lets us."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def open_relay(options: RelayOptions, clock: Callable[[], float] = time.monotonic) -> Relay:
     """A started relay. Raises ``OSError``."""
     native = options.plane == "native" or (options.plane == "auto" and available())
     sockets, public = open_sockets(options.addresses, options.ports)
-    relay = Relay(public=public, clock=clock)
+    listeners: list[socket.socket] = []
+    tcp: list[Address] = []
+    front: Front | None = None
     try:
+        if options.tcp is not None:
+            listeners, tcp = open_listeners(sockets, public, options.tcp, or_any=options.ports == (0, 0))
+        relay = Relay(public=public, tcp=tcp, clock=clock)
+        if listeners:
+            sockets.append(_inside())
+            name = sockets[-1].getsockname()
+            front = Front(
+                listeners,
+                (name[0], name[1]),
+                relay,
+                relay.own_counts,
+                rate=2.0 * options.bandwidth,
+                total=connection_limit(options.capacity),
+            )
         plane = (NativePlane if native else PythonPlane)(
             sockets, slots=2 * options.capacity, bandwidth=options.bandwidth, on_stun=relay.on_stun, on_early=relay.on_early
         )
         await plane.open()
     except BaseException:
-        for bound in sockets:
+        for bound in (*sockets, *listeners):
             bound.close()
         raise
-    await relay.start(plane)
+    try:
+        await relay.start(plane, front)
+    except BaseException:
+        await relay.close()
+        raise
     return relay
+
+
+def _inside() -> socket.socket:
+    """A UDP socket that this machine alone can send to."""
+    try:
+        return open_socket("127.0.0.1", (0,))
+    except OSError:
+        return open_socket("::1", (0,))
 
 
 @contextlib.asynccontextmanager
@@ -107,6 +194,7 @@ async def run_relay(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
+    _allow_files()
     relay = await open_relay(options)
     if options.plane == "auto" and not available():
         log.warning(

@@ -8,14 +8,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from aioice import stun
+from aioice import Candidate, stun
 
 from media.agent import IceAgent, SharedProtocol, read
+from media.candidates import tcp_candidate, udp_candidate
 from media.gate import GateCounts
 from media.leg import Leg, Shared
 from media.plane import Address, Plane
 from media.quality import mos
 from media.tasks import end_tasks
+from media.tcp import Front
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class RelaySocket:
     """One socket of the relay. Implements ``agent.SharedSocket``."""
 
     number: int
-    public: Address
+    candidates: Sequence[Candidate]
     plane: Plane
     waiting: dict[bytes, SharedProtocol]
 
@@ -84,11 +86,17 @@ class Relay:
 
     Args:
         public: for each socket of the data plane, the address that clients reach it at.
+        tcp: addresses at which clients reach it by TCP. With some, the data plane has one more socket, on the loopback, for them (``media/tcp.py``).
         clock: seconds, only going forward.
     """
 
-    def __init__(self, *, public: Sequence[Address], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, public: Sequence[Address], tcp: Sequence[Address] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.public = tuple(public)
+        self.tcp = tuple(tcp)
+        self.own_counts = GateCounts()
+        """What ICE and TCP connections count; ``counts`` has the data plane's beside."""
         self._clock = clock
         self._shared: Shared
         self._pairs: dict[str, _Pair] = {}
@@ -101,15 +109,24 @@ class Relay:
         self.on_release: list[Callable[[str, tuple[Direction, Direction]], None]] = []
         """Each gets a pair's name and how both sides arrived, when it has ended."""
         self._sweeper: asyncio.Task[None] | None = None
+        self._front: Front | None = None
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def start(self, plane: Plane) -> None:
-        """Use a data plane that is open, and whose ``on_stun`` and ``on_early`` are ours."""
-        sockets = [RelaySocket(number, public, plane, {}) for number, public in enumerate(self.public)]
-        self._shared = Shared(plane, sockets, clock=self._clock)
+    async def start(self, plane: Plane, front: Front | None = None) -> None:
+        """Use a data plane that is open, and whose ``on_stun`` and ``on_early`` are ours; with ``tcp``, the connections' ``front`` too, which is
+        opened here. Raises ``OSError`` when that fails.
+        """
+        sockets = [RelaySocket(number, [udp_candidate(number, public)], plane, {}) for number, public in enumerate(self.public)]
+        if self.tcp:
+            first = len(sockets)
+            sockets.append(RelaySocket(first, [tcp_candidate(first + i, public) for i, public in enumerate(self.tcp)], plane, {}))
+        self._front = front
+        self._shared = Shared(plane, sockets, self.own_counts, clock=self._clock)
         self._free = list(range(plane.slots // 2))
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        if front is not None:
+            await front.open()
 
     # --- what hubs ask for ----------------------------------------------------------------------------------------------------
 
@@ -202,9 +219,10 @@ class Relay:
 
     def counts(self) -> GateCounts:
         """What the gate did since the start."""
-        ours = self._shared.counts.as_dict()
-        ice = {name: number for name, number in ours.items() if name.startswith("stun_") or name == "held"}
-        return replace(self._shared.plane.counts(), **ice)
+        ours = self.own_counts.as_dict()
+        ice = {name: number for name, number in ours.items() if name.startswith(("stun_", "tcp_")) or name == "held"}
+        counted = self._shared.plane.counts()
+        return replace(counted, **ice, empty=counted.empty + ours["empty"])
 
     def on_early(self, slot: int, data: bytes) -> None:
         """Keep a DTLS handshake message of a slot's client until the other device is there: that saves it the wait until it is repeated."""
@@ -245,12 +263,48 @@ class Relay:
         username = message.attributes.get("USERNAME", "")
         return self._shared.agents.get(username.partition(":")[0])
 
+    # --- who comes by TCP ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> int:
+        """TCP connections that are open."""
+        return 0 if self._front is None else len(self._front)
+
+    def welcome(self, packet: bytes) -> bool:
+        """See ``tcp.Relay``. Its agent gets to see the check when the data plane has it."""
+        counts = self._shared.counts
+        message = read(packet)
+        if message is None or message.message_class is not stun.Class.REQUEST:
+            counts.stun_malformed += 1
+            return False
+        agent = self._agent(message)
+        if agent is None:
+            counts.stun_stranger += 1
+            return False
+        if not agent.authentic(message):
+            counts.stun_forged += 1
+            return False
+        return True
+
+    def holds(self, address: Address) -> bool:
+        """See ``tcp.Relay``."""
+        return (len(self.public), address) in self._shared.owners
+
+    def gone(self, address: Address) -> None:
+        """See ``tcp.Relay``."""
+        key = (len(self.public), address)
+        leg = self._shared.owners.get(key)
+        if leg is not None:
+            leg.gone(key)
+
     # --- life -----------------------------------------------------------------------------------------------------------------
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP)
             await self.expire()
+            if self._front is not None:
+                self._front.sweep()
 
     async def expire(self) -> None:
         """Release the pairs whose clients are gone."""
@@ -272,6 +326,8 @@ class Relay:
         self._draining = True
         if self._sweeper is not None:
             await end_tasks(self._sweeper)
+        if self._front is not None:
+            await self._front.close()
         for name in tuple(self._pairs):
             await self.release(name)
         await self._shared.plane.close()

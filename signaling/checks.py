@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import ipaddress
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from media.control import RelayDirectory
-from media.options import parse_ports
-from media.process import open_sockets
+from media.options import parse_ports, parse_tcp_port
+from media.plane import Address
+from media.process import open_listeners, open_sockets
 from signaling.contacts.discovery import Discovery
 from signaling.contacts.store import check_not_persistent
 from signaling.privacy.api import policies
@@ -166,9 +168,17 @@ async def _relay(settings: Settings) -> str:
     if not settings.relay:
         return "none: calls have their direct ways and TURN"
     sockets, public = open_sockets(settings.relay_addresses, parse_ports(settings.relay_ports))
-    for bound in sockets:
-        bound.close()
+    listeners: list[socket.socket] = []
+    tcp: list[Address] = []
+    try:
+        ports = parse_tcp_port(settings.relay_tcp_port)
+        if ports is not None:
+            listeners, tcp = open_listeners(sockets, public, ports)
+    finally:
+        for bound in (*sockets, *listeners):
+            bound.close()
     where = "started by serve, reached at " + ", ".join(f"{host} port {port}" for host, port in public)
+    where += "; by TCP at " + ", ".join(f"{host} port {port}" for host, port in tcp) if tcp else "; not by TCP"
     if any(ipaddress.ip_address(host).is_global for host, _ in public):
         return where
     return where + " (only from the same network: behind a NAT, set relay_addresses to IP=PUBLIC)"

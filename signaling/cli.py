@@ -325,7 +325,7 @@ async def _keyholder(settings: Settings) -> None:
 
 
 async def _relay(settings: Settings) -> None:
-    from media.options import RelayOptions, parse_ports
+    from media.options import RelayOptions, parse_ports, parse_tcp_port
     from media.process import run_relay
     from signaling.storage.redis import any_redis_client
     from signaling.telemetry.wiring import observe_relay
@@ -337,6 +337,7 @@ async def _relay(settings: Settings) -> None:
         RelayOptions(
             addresses=settings.relay_addresses,
             ports=parse_ports(settings.relay_ports),
+            tcp=parse_tcp_port(settings.relay_tcp_port),
             capacity=settings.relay_capacity,
             bandwidth=settings.relay_bandwidth,
             plane=settings.relay_plane,

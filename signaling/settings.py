@@ -166,6 +166,15 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             description="UDP ports `FIRST-LAST` for relays: each takes one of them for all its calls; open them in the firewall.",
         ),
     ] = "8441-8456"
+    relay_tcp_port: Annotated[
+        str,
+        Meta(
+            pattern=r"^(off|(same|[0-9]{1,5})(=[0-9]{1,5})?)\Z",
+            description="TCP port of a relay, for clients whose network lets no UDP through: `same` number as its UDP port, `PORT`, "
+            "`PORT=PUBLIC` where clients reach it at another one, or `off`. 443 gets through the strictest networks; it must not be the web "
+            "server's on that address.",
+        ),
+    ] = "same"
     relay_capacity: Annotated[int, Meta(ge=1, le=50_000, description="Calls that one relay carries at a time.")] = 1_000
     relay_bandwidth: Annotated[
         int,

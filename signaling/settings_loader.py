@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from media.options import parse_address, parse_ports
+from media.options import parse_address, parse_ports, parse_tcp_port
 from signaling.operators.roles import parse_role
 from signaling.plans.payments import StandardWebhooks
 from signaling.plans.rules import parse_product
@@ -108,6 +108,10 @@ def check(settings: Settings) -> None:
         parse_ports(settings.relay_ports)
     except ValueError as error:
         raise SettingsError(f"relay_ports: {error}") from None
+    try:
+        parse_tcp_port(settings.relay_tcp_port)
+    except ValueError as error:
+        raise SettingsError(f"relay_tcp_port: {error}") from None
     for product in settings.products:
         try:
             parse_product(product)

@@ -88,7 +88,9 @@ class Path:
             if epoch != self.epoch:
                 return
             with contextlib.suppress(ValueError, IndexError, AssertionError):
-                await self._newest.add_remote_candidate(Candidate.from_sdp(text.removeprefix("candidate:")))
+                candidate = Candidate.from_sdp(text.removeprefix("candidate:"))
+                if candidate.transport.lower() == "udp":  # aioice has no other
+                    await self._newest.add_remote_candidate(candidate)
 
     async def _establish(self, connection: Connection) -> None:
         try:

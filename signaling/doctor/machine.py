@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from cryptography import x509
 
-from media.options import parse_ports
+from media.options import parse_ports, parse_tcp_port
 from media.plane import RECEIVE_BUFFER
 from signaling.doctor.finding import Trouble, concern
 from signaling.settings import Settings
@@ -143,7 +143,27 @@ async def relay_ports(settings: Settings) -> str:
     free = [number for number in range(first, last + 1) if _udp_free(number)]
     if not free:
         raise concern(f"none of {settings.relay_ports} (UDP) is free", "one is needed per relay on this machine: widen relay_ports")
-    return f"{len(free)} of {last - first + 1} UDP ports free; they must be open in the firewall"
+    return f"{len(free)} of {last - first + 1} UDP ports free; they must be open in the firewall{_tcp_port(settings, free[0])}"
+
+
+def _tcp_port(settings: Settings, udp: int) -> str:
+    ports = parse_tcp_port(settings.relay_tcp_port)
+    if ports is None:
+        return ""
+    number = ports[0] or udp
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("0.0.0.0", number))
+    except PermissionError:
+        raise concern(
+            f"TCP port {number} is below 1024", "let the relay use it (CAP_NET_BIND_SERVICE), or map it: PORT=443"
+        ) from None
+    except OSError:
+        if settings.relay_addresses:  # it may be free on those
+            return ""
+        raise concern(f"TCP port {number} is used by another program", "choose another relay_tcp_port, or off") from None
+    return f", and TCP port {number}"
 
 
 def _udp_free(number: int) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 from aiohttp import web
@@ -95,19 +95,31 @@ async def page_server() -> AsyncIterator[str]:
     await runner.cleanup()
 
 
-def leg_data(leg: LegParameters, *, lite: bool) -> dict[str, Any]:
-    """A leg for the page."""
-    return {"ufrag": leg.ufrag, "pwd": leg.pwd, "candidates": list(leg.candidates), "lite": lite}
+def leg_data(leg: LegParameters, *, lite: bool, transports: Collection[str] = ("udp", "tcp")) -> dict[str, Any]:
+    """A leg for the page, with its candidates of some transports."""
+    candidates = [one for one in leg.candidates if one.split()[2] in transports]
+    return {"ufrag": leg.ufrag, "pwd": leg.pwd, "candidates": candidates, "lite": lite}
 
 
-async def connect(relay: Relay, caller: Page, callee: Page, *, restart: bool = False) -> float:
-    """Offer and answer through the relay; milliseconds from the answer at the caller until both are connected."""
+async def connect(
+    relay: Relay,
+    caller: Page,
+    callee: Page,
+    *,
+    restart: bool = False,
+    transports: tuple[Collection[str], Collection[str]] = (("udp", "tcp"), ("udp", "tcp")),
+) -> float:
+    """Offer and answer through the relay; milliseconds from the answer at the caller until both are connected. ``transports``: what the
+    caller and the callee may use.
+    """
     offer = await caller.js("(restart) => call.offer(restart)", restart)
     at_caller = await relay.leg("call", 0, (offer["ufrag"], offer["pwd"]))
     at_callee = await relay.leg("call", 1, None)
-    answer = await callee.js("(sdp, leg) => call.answer(sdp, leg)", offer["sdp"], leg_data(at_callee, lite=True))
+    answer = await callee.js(
+        "(sdp, leg) => call.answer(sdp, leg)", offer["sdp"], leg_data(at_callee, lite=True, transports=transports[1])
+    )
     assert await relay.leg("call", 1, (answer["ufrag"], answer["pwd"])) == at_callee
     started = time.monotonic()
-    await caller.js("(sdp, leg) => call.accept(sdp, leg)", answer["sdp"], leg_data(at_caller, lite=False))
+    await caller.js("(sdp, leg) => call.accept(sdp, leg)", answer["sdp"], leg_data(at_caller, lite=False, transports=transports[0]))
     await asyncio.gather(caller.js("() => call.connected()"), callee.js("() => call.connected()"))
     return 1000 * (time.monotonic() - started)

@@ -60,3 +60,26 @@ async def test_two_browsers_talk_through_the_relay(calling: str, called: str) ->
         counts = running.counts()
         assert counts.stun_excess == counts.capped == counts.flooded == 0
         assert min(counts.empty, counts.malformed, counts.stun_malformed) > 100
+
+
+@pytest.mark.parametrize("calling", BROWSERS)
+@pytest.mark.parametrize("called", BROWSERS)
+async def test_a_browser_that_speaks_tcp_talks_to_one_that_speaks_udp(calling: str, called: str) -> None:
+    """The caller gets a leg's TCP candidate only; after an ICE restart the callee does, and the caller is on UDP."""
+    async with contextlib.AsyncExitStack() as stack:
+        # Chromium looks addresses of TCP up as names, of which only the loopback's are known here
+        running = await stack.enter_async_context(relay(addresses=("127.0.0.1",)))
+        url = await stack.enter_async_context(page_server())
+        one, other = await asyncio.gather(*(stack.enter_async_context(BROWSERS[name](url)) for name in (calling, called)))
+        await asyncio.gather(one.js("() => call.start()"), other.js("() => call.start()"))
+        udp, tcp = ("udp",), ("tcp",)
+        for restart, transports in ((False, (tcp, udp)), (True, (udp, tcp)), (True, (tcp, tcp))):
+            connected = await connect(running, one, other, restart=restart, transports=transports)
+            await asyncio.gather(one.hears(other.hz), other.hears(one.hz))
+            print(f"{calling} -> {called}, {' and '.join(t for (t,) in transports)}: {connected:.0f} ms")
+            for page, (transport,) in zip((one, other), transports, strict=True):
+                await page.until(f"(await call.stats()).remote?.protocol === {transport!r}", f"{transport} in use")
+            assert running.connections > 0
+        assert one.console == other.console == []
+        counts = running.counts()
+        assert counts.tcp_refused == counts.tcp_late == counts.tcp_garbled == counts.tcp_slow == 0

@@ -225,6 +225,8 @@ async def test_check_names_what_it_cannot_reach(tmp_path):
         ({"KLOUDTALK_RELAY_ADDRESSES": "0.0.0.0"}, "relay_addresses"),
         ({"KLOUDTALK_RELAY_PORTS": "9000-8000"}, "relay_ports"),
         ({"KLOUDTALK_RELAY_PORTS": "many"}, "relay_ports"),
+        ({"KLOUDTALK_RELAY_TCP_PORT": "70000"}, "relay_tcp_port"),
+        ({"KLOUDTALK_RELAY_TCP_PORT": "on"}, "relay_tcp_port"),
         ({"KLOUDTALK_RELAY_CAPACITY": "0"}, "relay_capacity"),
         ({"KLOUDTALK_CONFIG": "/nowhere.toml"}, "/nowhere.toml"),
     ],

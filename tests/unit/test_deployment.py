@@ -136,7 +136,10 @@ def test_what_prometheus_reads_are_services_of_the_compose_file():
 def test_only_the_proxy_and_media_can_be_reached_from_outside():
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     public = {name: [port for port in one.get("ports", []) if not port.startswith("127.0.0.1:")] for name, one in services.items()}
-    assert {name: ports for name, ports in public.items() if ports} == {"proxy": ["80:80", "443:443"], "relay": ["8441:8441/udp"]}
+    assert {name: ports for name, ports in public.items() if ports} == {
+        "proxy": ["80:80", "443:443"],
+        "relay": ["8441:8441/udp", "8441:8441/tcp"],
+    }
 
 
 def test_every_alert_has_a_checklist():
