@@ -61,6 +61,7 @@ def test_tcp_is_at_udp_s_number_or_where_it_was_asked_for_and_said_to_be_elsewhe
         stack.enter_context(listeners[0])
         assert reached == public
         assert listeners[0].getsockname() == sockets[0].getsockname()
+        listeners[0].listen()
         taken = public[0][1]
         assert open_listeners(sockets, public, (0, 0)) == ([], []), "said in the log"
         with pytest.raises(OSError, match=f"TCP port {taken} for the relay"):
