@@ -84,6 +84,8 @@ class ContactChangeService:
             "new_tries": "0",
             "stays_tries": "0",
         }
+        if before:
+            await self._store.delete(name)  # also under the number or address that it was for
         await self._store.create(name, record)
         try:
             await asyncio.gather(self._delivery[channel].send(to, code), self._delivery[other].send(stays, confirmation))
@@ -101,6 +103,8 @@ class ContactChangeService:
             raise Refused(ErrorCode.NO_CHANGE_PENDING)
         for part, given in (("new", body.code), ("stays", body.confirmation)):
             tries = await self._store.count_try(name, part)
+            if not tries:
+                raise Refused(ErrorCode.NO_CHANGE_PENDING)  # it expired a moment ago
             digest = rules.code_digest(self._pepper, name, part, given)
             rules.check_code(
                 stored=record[f"{part}_code"], given=digest, sent_at=float(record["sent"]), tries=tries, now=self._clock()

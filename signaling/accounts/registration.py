@@ -112,7 +112,7 @@ class RegistrationService:
             f"{channel}_sent": repr(self._clock()),
             f"{channel}_tries": "0",
         }
-        await self._store.update(token, fresh)
+        await self._write(token, fresh)
         try:
             await self._deliver(channel, record[channel], code)
         except Refused:
@@ -126,15 +126,17 @@ class RegistrationService:
         record = await self._load(token)
         if f"{channel}_verified" not in record:
             tries = await self._store.count_try(token, channel)
+            if not tries:
+                raise Refused(ErrorCode.UNAUTHENTICATED)  # it expired a moment ago
             given = rules.code_digest(self._pepper, token, channel, code)
             sent_at = float(record[f"{channel}_sent"])
             rules.check_code(stored=record[f"{channel}_code"], given=given, sent_at=sent_at, tries=tries, now=self._clock())
             record[f"{channel}_verified"] = "1"
-            await self._store.update(token, {f"{channel}_verified": "1"})
+            await self._write(token, {f"{channel}_verified": "1"})
         existing = await self._existing(record, channel)
         if existing is not None and record["account"] != existing:
             record["account"] = existing
-            await self._store.update(token, {"account": existing})
+            await self._write(token, {"account": existing})
         return self._view(token, record)
 
     async def _existing(self, record: dict[str, str], channel: Channel | None = None) -> str | None:
@@ -218,6 +220,10 @@ class RegistrationService:
         if "phone" not in record:
             raise Refused(ErrorCode.UNAUTHENTICATED)
         return record
+
+    async def _write(self, token: str, fields: dict[str, str]) -> None:
+        if not await self._store.update(token, fields):
+            raise Refused(ErrorCode.UNAUTHENTICATED)  # it expired a moment ago
 
     async def _limit(self, **values: str) -> None:
         for kind, value in values.items():

@@ -74,7 +74,7 @@ async def migrate(database: Database, target: str = NEWEST) -> str | None:
 
     Going back loses what the newer tables and columns hold. Raises ``MigrationError``, ``sqlalchemy.exc.SQLAlchemyError``.
     """
-    async with database.engine.connect() as connection:
+    async with database.patient.connect() as connection:
         sqlite = connection.dialect.name == "sqlite"
         if sqlite:
             # SQLite changes some columns by copying a table and dropping the old one, and dropping a table deletes what refers to its
@@ -90,6 +90,8 @@ async def migrate(database: Database, target: str = NEWEST) -> str | None:
         finally:
             if sqlite:
                 await _foreign_keys(connection, "ON")
+    if not sqlite:
+        await database.engine.dispose()  # connections from before plan their statements for the schema from before
     return reached
 
 

@@ -9,6 +9,7 @@ import logging
 from typing import Any, Final
 
 from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
@@ -86,29 +87,39 @@ class AppendOnlyFile:
             self._done = covered
 
     async def _rewrite(self) -> None:
-        if (await self._persistence())["aof_enabled"] == 0:
+        if not isinstance(self._redis, RedisCluster):
+            await _rewrite_on(self._redis)
             return
-        while not await self._begin():  # noqa: ASYNC110 - Redis tells nobody when a rewrite ends
-            await asyncio.sleep(_POLL)
-        while True:
-            state = await self._persistence()
-            if not state["aof_rewrite_in_progress"] and not state["aof_rewrite_scheduled"]:
-                return
-            await asyncio.sleep(_POLL)
+        await self._redis.initialize()  # what nodes there are now, replicas among them: each has a file of its own
+        await asyncio.gather(*map(_rewrite_on, self._redis.get_nodes()))
 
-    async def _begin(self) -> bool:
-        """False while another rewrite, begun before ours was asked for, still goes on."""
-        try:
-            await self._redis.bgrewriteaof()
-        except ResponseError as error:
-            if "already in progress" in str(error):
-                return False
-            raise
-        return True
 
-    async def _persistence(self) -> dict[str, Any]:
-        state: dict[str, Any] = await self._redis.info("persistence")
-        return state
+async def _rewrite_on(server: Redis | ClusterNode) -> None:
+    if (await _persistence(server))["aof_enabled"] == 0:
+        return
+    while not await _begin(server):  # noqa: ASYNC110 - Redis tells nobody when a rewrite ends
+        await asyncio.sleep(_POLL)
+    while True:
+        state = await _persistence(server)
+        if not state["aof_rewrite_in_progress"] and not state["aof_rewrite_scheduled"]:
+            return
+        await asyncio.sleep(_POLL)
+
+
+async def _begin(server: Redis | ClusterNode) -> bool:
+    """False while another rewrite, begun before ours was asked for, still goes on."""
+    try:
+        await server.execute_command("BGREWRITEAOF")
+    except ResponseError as error:
+        if "already in progress" in str(error):
+            return False
+        raise
+    return True
+
+
+async def _persistence(server: Redis | ClusterNode) -> dict[str, Any]:
+    state: dict[str, Any] = await server.execute_command("INFO", "persistence")
+    return state
 
 
 async def scrub_sql(database: Database) -> None:
@@ -135,7 +146,7 @@ async def vacuum(database: Database) -> None:
     """
     if database.engine.dialect.name != "postgresql":
         return
-    async with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    async with database.patient.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         if not (await connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": _LOCK})).scalar_one():
             return
         try:
@@ -156,7 +167,7 @@ async def rewrite_sql(database: Database) -> list[str]:
             await (await raw.execute("VACUUM")).close()
         await scrub_sql(database)
         return []
-    async with database.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    async with database.patient.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         await connection.execute(text(f"VACUUM (FULL, ANALYZE) {_tables()}"))
         left = []
         for statement, what in (

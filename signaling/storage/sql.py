@@ -5,14 +5,19 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Engine, Row, Select, create_engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
 from signaling.settings import Settings
 from signaling.storage.latency import Latency
+
+_CONNECT_TIMEOUT: Final = 5.0
+_COMMAND_TIMEOUT: Final = 20.0
+"""Seconds for a connection to PostgreSQL, and for one statement: ``TimeoutError`` then, as for any store that does not answer."""
 
 
 class Database:
@@ -20,7 +25,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """``url``: ``sqlite+aiosqlite:///PATH`` or ``postgresql+asyncpg://…``."""
-        self.engine: AsyncEngine = create_async_engine(url)
+        self._url = url
+        self.engine: AsyncEngine = create_async_engine(url, connect_args=_timeouts(url, _COMMAND_TIMEOUT))
         self.latency = Latency()
         """Of statements, as those who wait for them see it."""
         event.listen(self.engine.sync_engine, "before_cursor_execute", self._before)
@@ -29,9 +35,18 @@ class Database:
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine.sync_engine, "connect", _sqlite_pragmas)
             event.listen(self.engine.sync_engine, "begin", _sqlite_begin)
-        self._url = url
+        self._patient: AsyncEngine | None = None
         self._reader: Engine | None = None
         self._thread: ThreadPoolExecutor | None = None
+
+    @property
+    def patient(self) -> AsyncEngine:
+        """For what may take long and nobody waits for: migrations, retention, giving space back. Its statements have no end of time."""
+        if self.engine.dialect.name == "sqlite":
+            return self.engine
+        if self._patient is None:
+            self._patient = create_async_engine(self._url, poolclass=NullPool, connect_args=_timeouts(self._url, None))
+        return self._patient
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -83,10 +98,17 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+        if self._patient is not None:
+            await self._patient.dispose()
         if self._reader is not None:
             self._reader.dispose()
         if self._thread is not None:
             self._thread.shutdown(wait=False)
+
+
+def _timeouts(url: str, command: float | None) -> dict[str, Any]:
+    """A PostgreSQL that is cut off, or whose tables somebody has locked, must hold nobody up for ever; SQLite has its ``busy_timeout``."""
+    return {"timeout": _CONNECT_TIMEOUT, "command_timeout": command} if url.startswith("postgresql") else {}
 
 
 def configured_database(settings: Settings) -> Database:

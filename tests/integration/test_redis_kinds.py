@@ -6,9 +6,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from signaling.limits.rules import INVITES_TO_ACCOUNT
 from signaling.limits.service import Limits
+from signaling.storage.redis import any_redis_client
+from signaling.storage.scrub import AppendOnlyFile
 from signaling.storage.sql import Database
+from signaling.wire.rest import Channel, StartChange, StartRegistration
 from tests.conftest import eventually
-from tests.integration.hub_fixture import running_hub, running_keyholder
+from tests.integration.hub_fixture import register, running_hub, running_keyholder
 from tests.integration.test_many_hubs import Town, connected
 from tests.phones import SEALED, new_id, seed
 from tests.redis_servers import redis_cluster, redis_sentinel
@@ -59,6 +62,60 @@ async def test_calls_across_hubs_on_a_redis_cluster(empty_postgres, book_url, bo
             await ann.ask("call.hangup", call=call)
         assert [answer["type"] for answer in answers] == ["ok"] * INVITES_TO_ACCOUNT.at_once + ["error"]
         assert 0 < answers[-1]["retry_after"] <= INVITES_TO_ACCOUNT.every
+
+
+async def keys_of(redis) -> list[str]:
+    """Every key on every node."""
+    await redis.initialize()
+    return [key.decode() for node in redis.get_primaries() for key in await node.execute_command("KEYS", "*")]
+
+
+async def test_accounts_come_change_and_go_on_a_redis_cluster(empty_postgres, book_url, book_redis, tmp_path):
+    """Registration, a change of the address, a device link, deletion: of none of them anything stays in the cluster (P23)."""
+    async with (
+        redis_cluster(tmp_path) as url,
+        running_keyholder(tmp_path) as keyholder,
+        running_hub(tmp_path, keyholder, database_url=empty_postgres, redis_url=url, book_url=book_url) as hub,
+    ):
+        started = StartRegistration("+4930901821", "somebody@kloudtalk.dev", hub.hub.settings.policy_version)
+        client = await register(hub, "+4930901820")
+        try:
+            await client._ask("registration.start", started)  # and never goes on with it
+            await client._ask("account.start_change", StartChange(Channel.EMAIL, "another@kloudtalk.dev"), session=True)
+            await client.open_link()
+            assert any(key.startswith("registration:") for key in await keys_of(hub.hub.redis))
+            await client.delete_account()
+        finally:
+            await client.close()
+        await eventually(lambda: not hub.hub.owed.keys())
+        left = [key for key in await keys_of(hub.hub.redis) if key.startswith(("registration", "link"))]
+        theirs = hub.hub.erasure._handles(started.phone, started.email)
+        assert sorted(key for key in left if key.startswith("registrations:")) == sorted(theirs)
+        assert len([key for key in left if key.startswith("registration:")]) == 1
+        assert len(left) == 3
+
+
+async def test_append_only_files_of_every_node_are_rewritten(tmp_path):
+    async with redis_cluster(tmp_path) as url:
+        redis = any_redis_client(url)
+        await redis.initialize()
+        for node in redis.get_nodes():
+            await node.execute_command("CONFIG", "SET", "appendonly", "yes")
+        file = AppendOnlyFile(redis)
+        await file.rewrite()  # the first is still being written
+        names = [f"somebody-{number}" for number in range(20)]
+        for name in names:
+            await redis.set(name, "a person's word")
+            await redis.delete(name)
+
+        def on_disk() -> set[str]:
+            files = b"".join(path.read_bytes() for path in tmp_path.glob("node*/appendonlydir/*"))
+            return {name for name in names if name.encode() in files}
+
+        assert on_disk() == set(names)
+        await file.rewrite()
+        assert on_disk() == set()
+        await redis.aclose()
 
 
 async def test_a_call_outlives_the_master_that_sentinel_replaces(empty_postgres, book_url, book_redis, tmp_path):

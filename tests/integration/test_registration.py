@@ -311,3 +311,34 @@ async def test_redis_keys_hold_neither_number_nor_address_and_expire(world, redi
 
 async def test_an_unknown_token_is_unauthenticated(world):
     await refused(ErrorCode.UNAUTHENTICATED, world.service.verify("A" * 43, Channel.PHONE, "123456"))
+
+
+async def test_what_has_expired_is_not_revived_by_a_late_write(redis, database, clock):
+    """Two requests of one registration, and the hour is over between them: what the second writes would stay for ever."""
+    world = World(database, redis, clock)
+    store, registration = world.service._store, await world.start()
+    load = store.load
+
+    async def then_it_expires(token: str) -> dict[str, str]:
+        record = await load(token)
+        await redis.flushall()
+        return record
+
+    store.load = then_it_expires
+    with pytest.raises(Refused) as refused:
+        await world.service.verify(registration.token, Channel.PHONE, world.mailbox.codes[PHONE])
+    assert refused.value.code is ErrorCode.UNAUTHENTICATED
+    assert await redis.keys("*") == []
+    assert not await store.update(registration.token, {"account": "a" * 22})
+    assert await store.count_try(registration.token, "phone") == 0
+    assert await redis.keys("*") == []
+
+
+async def test_a_deleted_account_s_registrations_are_forgotten_under_every_name_that_they_have(redis, database, clock):
+    """One with the account's number and another address, for example a change of the address that was begun."""
+    world = World(database, redis, clock)
+    store = world.service._store
+    await world.start(email="ada@example.org")
+    await world.start(email="byron@example.org")
+    await store.forget_all(store.handles(PHONE, "ada@example.org"))
+    assert [key for key in await redis.keys("*") if key.startswith(b"registration")] == []
