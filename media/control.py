@@ -28,7 +28,7 @@ from redis.exceptions import RedisError
 
 from media.relay import WAIT, Direction, Relay, RelayFullError
 from media.report import EVERY, RelayLoad, Reporter, Sample, decode_samples, quality_key, store_samples
-from media.tasks import end_tasks
+from media.tasks import end_tasks, steady
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class _Subscriber:
         """When they last were not any more, on the clock of the event loop."""
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = asyncio.get_running_loop().create_task(steady("relay control: messages", self._run))
 
     async def close(self) -> None:
         if self._task is not None:
@@ -237,8 +237,8 @@ class RelayControl:
     async def start(self) -> None:
         """Offer the relay to hubs. When Redis does not answer, go on trying."""
         self._subscriber.start()
-        self._lease = asyncio.get_running_loop().create_task(self._renew())
-        self._sampler = asyncio.get_running_loop().create_task(self._sample())
+        self._lease = asyncio.get_running_loop().create_task(steady("relay control: lease", self._renew))
+        self._sampler = asyncio.get_running_loop().create_task(steady("relay control: samples", self._sample))
 
     async def _sample(self) -> None:
         while True:

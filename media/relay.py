@@ -16,7 +16,7 @@ from media.gate import GateCounts
 from media.leg import Leg, Shared
 from media.plane import Address, Plane
 from media.quality import mos
-from media.tasks import end_tasks
+from media.tasks import end_tasks, steady
 from media.tcp import Front
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class Relay:
         self._front = front
         self._shared = Shared(plane, sockets, self.own_counts, clock=self._clock)
         self._free = list(range(plane.slots // 2))
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        self._sweeper = asyncio.get_running_loop().create_task(steady("relay: sweep", self._sweep))
         if front is not None:
             await front.open()
 

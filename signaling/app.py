@@ -5,6 +5,7 @@ import gc
 import hashlib
 import hmac
 import ipaddress
+import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -489,7 +490,7 @@ class Hub:
             turn_urls=settings.turn_urls,
             secret=settings.turn_secret,
             lifetime=settings.turn_lifetime,
-            user=hashlib.sha256(f"{request.session.device}:{time.time_ns()}".encode()).hexdigest()[:16],
+            user=secrets.token_hex(8),
             now=time.time(),
             regions=[region for region in (request.query.get("region"), settings.turn_region) if region is not None],
         )
@@ -594,6 +595,7 @@ def erasure_steps(
 
     async def end_calls(note: Owed) -> None:
         await calls.drain()  # the devices' calls end with the devices; here they have
+        await calls.end_account(note.account)  # and at hubs that have not heard of it yet
         await history.write_all()  # lines of an account that is gone are dropped
         await forget_traces(note.account)
 

@@ -21,6 +21,7 @@ from signaling.calls.quality import kept
 from signaling.storage.redis import AnyRedis, run_script
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, call_quality, call_records
+from signaling.tasks import steady
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.messages import Reason
 from signaling.wire.rest import CallHistory, CallRecord
@@ -102,7 +103,7 @@ class History:
     def start(self) -> None:
         """Begin to write what is queued, that of a former hub included."""
         self._wake.set()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = asyncio.get_running_loop().create_task(steady("call history", self._run))
 
     async def close(self) -> None:
         """Stop writing; what is still queued is written by the next hub."""

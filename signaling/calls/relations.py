@@ -72,6 +72,9 @@ class Relations:
         self._generation += 1
         for key in self._of.pop(account, ()):
             self._facts.pop(key, None)
+            other = self._of.get(key[0] if key[1] == account else key[1])
+            if other is not None:  # of an account that everyone calls nothing must pile up
+                other.discard(key)
 
     def forget_all(self) -> None:
         """Notices may have been missed."""

@@ -22,7 +22,7 @@ from signaling.gateway.request import Handlers, RestRequest, Session
 from signaling.limits.rules import RELAY_LEGS_OF_DEVICE
 from signaling.limits.service import Limits
 from signaling.storage.redis import AnyRedis
-from signaling.tasks import end_tasks
+from signaling.tasks import end_tasks, steady
 from signaling.telemetry.counting import count
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.messages import CallRelay, CallRelayEnding, Ok, RelayLeg, ServerMessage
@@ -138,8 +138,8 @@ class RelayService:
         self.directory.start()
         loop = asyncio.get_running_loop()
         self._loops = [
-            loop.create_task(self._every(_ENDED, self.release_ended)),
-            loop.create_task(self._every(_LOOK, self.look)),
+            loop.create_task(steady("relays: ended calls", lambda: self._every(_ENDED, self.release_ended))),
+            loop.create_task(steady("relays: look", lambda: self._every(_LOOK, self.look))),
         ]
 
     async def close(self) -> None:

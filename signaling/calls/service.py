@@ -60,6 +60,7 @@ from signaling.limits.rules import (
     Charge,
     Limit,
 )
+from signaling.tasks import steady
 from signaling.telemetry.counting import count
 from signaling.wire.certificate import DeviceCertificate
 from signaling.wire.codec import encode
@@ -302,7 +303,7 @@ class CallService:
         """Look after calls of hubs that are no more, and begin to write history."""
         await self.bury()
         self._history.start()
-        self._looking = asyncio.get_running_loop().create_task(self._orphans())
+        self._looking = asyncio.get_running_loop().create_task(steady("calls: orphans", self._orphans))
 
     async def close(self) -> None:
         """Finish what is queued. Live calls stay in Redis for the other hubs, or the next."""
@@ -479,6 +480,30 @@ class CallService:
 
         self._put(_Work(pair, work, failed=lambda: done.set_exception(Refused(ErrorCode.UNAVAILABLE, retry_after=1.0))))
         return await done
+
+    async def end_account(self, account: str) -> None:
+        """An account is gone: every call of its ends, on whatever hub, and is stored when this returns.
+
+        Raises ``TimeoutError`` or ``RedisError`` when Redis does not answer.
+        """
+        pairs = await self._load(await self._store.pairs_of(account))
+        await asyncio.gather(*(self._end_account(pair, account) for pair in pairs))
+
+    async def _end_account(self, pair: _Pair, account: str) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def work(unit: _Unit) -> None:
+            now = self._clock()
+            for call_id, call in tuple(unit.calls.items()):
+                for device in (call.caller_device,) if account == call.caller else call.devices:
+                    if call_id in unit.calls:
+                        self._apply(unit, unit.calls[call_id], machine.Removed(device), now)
+                if call_id in unit.calls:  # of a callee who was never told
+                    self._apply(unit, unit.calls[call_id], machine.Stopped(), now)
+            unit.tell.append((lambda _message: done.set_result(None), _NOTHING))
+
+        self._put(_Work(pair, work, failed=lambda: done.set_exception(TimeoutError("Redis does not answer"))))
+        await done
 
     async def _pair_of(self, call_id: str) -> _Pair | None:
         keys = await self._store.every()
@@ -799,7 +824,7 @@ class CallService:
                     await self.compare()
                 if self._clock() - touched > 3_600:
                     touched = self._clock()
-                    await self._store.touch({pair.key: tuple(pair.calls) for pair in self._pairs.values()})
+                    await self._store.touch([(pair.key, pair.accounts, tuple(pair.calls)) for pair in self._pairs.values()])
             except (RedisError, OSError, TimeoutError):
                 continue  # said already, by those who wanted something
 

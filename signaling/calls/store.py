@@ -16,7 +16,7 @@ Everything expires, should every hub die.
 import asyncio
 import itertools
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +46,10 @@ CLUSTER_SHARDS: Final = 16
 
 _COUNTED: Final = 500
 """Pairs whose counters are asked for at a time."""
+SEALED: Final = 1_024
+"""Sealed payloads and certificates kept of one call for ``sync``: more than devices that behave send; what comes after those is passed on, and
+not kept.
+"""
 TRACES: Final = 20_000
 """Traces of ended calls kept in a shard; the oldest go first, should there be more before their time is over."""
 TRACES_OF: Final = 400
@@ -139,8 +143,10 @@ for n, change in ipairs(cmsgpack.unpack(ARGV[3])) do
       redis.call('SET', key, state, 'EX', {_LIFETIME})
       redis.call('ZADD', prefix .. 'calls', deadline, id)
       if indexed and not was then
-        redis.call('SADD', prefix .. 'calls_of:' .. accounts[1], id)
-        redis.call('SADD', prefix .. 'calls_of:' .. accounts[2], id)
+        for _, account in ipairs(accounts) do
+          redis.call('SADD', prefix .. 'calls_of:' .. account, id)
+          redis.call('EXPIRE', prefix .. 'calls_of:' .. account, {_LIFETIME})
+        end
       end
     else
       redis.call('SET', key, state, 'EX', {TOMBSTONE})
@@ -152,8 +158,9 @@ for n, change in ipairs(cmsgpack.unpack(ARGV[3])) do
     end
     for _, call in ipairs(cleared) do redis.call('UNLINK', prefix .. 'sealed:' .. call) end
     for i = 1, #records, 2 do
-      redis.call('RPUSH', prefix .. 'sealed:' .. records[i], records[i + 1])
-      redis.call('EXPIRE', prefix .. 'sealed:' .. records[i], {_LIFETIME})
+      local sealed = prefix .. 'sealed:' .. records[i]
+      if redis.call('RPUSH', sealed, records[i + 1]) > {SEALED} then redis.call('RPOP', sealed) end
+      redis.call('EXPIRE', sealed, {_LIFETIME})
     end
     for _, line in ipairs(lines) do redis.call('RPUSH', prefix .. 'call_history', line) end
     for i = 1, #traces, 4 do
@@ -190,8 +197,10 @@ for i = 2, #ARGV, 6 do
       redis.call('SET', key, ARGV[i + 1], 'EX', {_LIFETIME})
       redis.call('ZADD', prefix .. 'calls', ARGV[i + 3], ARGV[i])
       if ARGV[i + 4] ~= '' then
-        redis.call('SADD', prefix .. 'calls_of:' .. ARGV[i + 4], ARGV[i])
-        redis.call('SADD', prefix .. 'calls_of:' .. ARGV[i + 5], ARGV[i])
+        for side = 4, 5 do
+          redis.call('SADD', prefix .. 'calls_of:' .. ARGV[i + side], ARGV[i])
+          redis.call('EXPIRE', prefix .. 'calls_of:' .. ARGV[i + side], {_LIFETIME})
+        end
       end
     else
       redis.call('SET', key, ARGV[i + 1], 'EX', {TOMBSTONE})
@@ -224,8 +233,9 @@ _APPEND: Final = f"""
 local prefix = ARGV[1]
 for i = 2, #ARGV, 3 do
   if redis.call('EXISTS', prefix .. 'pair:' .. ARGV[i]) == 1 then
-    redis.call('RPUSH', prefix .. 'sealed:' .. ARGV[i + 1], ARGV[i + 2])
-    redis.call('EXPIRE', prefix .. 'sealed:' .. ARGV[i + 1], {_LIFETIME})
+    local sealed = prefix .. 'sealed:' .. ARGV[i + 1]
+    if redis.call('RPUSH', sealed, ARGV[i + 2]) > {SEALED} then redis.call('RPOP', sealed) end
+    redis.call('EXPIRE', sealed, {_LIFETIME})
   end
 end
 """
@@ -267,9 +277,10 @@ class CallStore:
             return [_outcome(answer) for answer in answers]
         results = await self._charge(changes)
         # in a cluster, the index of accounts is written before (an entry too many does no harm) and cleared after
-        await self._index(
-            [c for c, limited in zip(changes, results, strict=True) if limited is None and c.live and not c.was_live], "sadd"
-        )
+        for change, limited in zip(changes, results, strict=True):
+            if limited is None and change.live and not change.was_live:
+                for account in change.accounts:
+                    await self._note(account, change.key)
         by_shard: dict[int, list[int]] = {}
         for position, change in enumerate(changes):
             if results[position] is None:
@@ -286,7 +297,10 @@ class CallStore:
             for position, outcome in part:
                 results[position] = outcome
         done = [change for change, outcome in zip(changes, results, strict=True) if outcome is None]
-        await self._index([c for c in done if not c.live], "srem")
+        for change in done:
+            if not change.live:
+                for account in change.accounts:
+                    await self._redis.srem(self._of_account(account), change.key)
         for change in done:
             for key, message in change.outbox:
                 await self._redis.rpush(key, bytes(message)[_HEAD:])
@@ -349,7 +363,7 @@ class CallStore:
     async def _pairs_of(self, accounts: list[str]) -> dict[str, list[str]]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for account in accounts:
-                pipe.smembers(f"{self._prefix(account)}calls_of:{account}")
+                pipe.smembers(self._of_account(account))
             answers: Any = await pipe.execute()
         return {account: sorted(member.decode() for member in members) for account, members in zip(accounts, answers, strict=True)}
 
@@ -384,10 +398,12 @@ class CallStore:
         """Remove a pair that is gone from the index of deadlines."""
         await self._redis.zrem(f"{self._prefix(key)}calls", key)
 
-    async def touch(self, keys: Mapping[str, Iterable[str]]) -> None:
-        """Keep pairs, and what was sealed in their calls, for another lifetime."""
-        for key, calls in keys.items():
+    async def touch(self, pairs: Iterable[tuple[str, Iterable[str], Iterable[str]]]) -> None:
+        """Keep pairs (key, accounts, calls), and what was sealed in their calls, for another lifetime."""
+        for key, accounts, calls in pairs:
             await self._redis.expire(self._pair(key), _LIFETIME)
+            for account in accounts:
+                await self._redis.expire(self._of_account(account), _LIFETIME)
             for call in calls:
                 await self._redis.expire(f"{self._prefix(key)}sealed:{call}", _LIFETIME)
 
@@ -406,22 +422,25 @@ class CallStore:
                 arguments += ("", "") if self._cluster else accounts
                 if self._cluster and live:
                     for account in accounts:
-                        await self._redis.sadd(f"{self._prefix(account)}calls_of:{account}", key)
+                        await self._note(account, key)
             answers: Any = await run_script(self._redis, _RESTORE, [f"{{c{shard}}}:calls"], arguments)
             for position, answer in zip(positions, answers, strict=True):
                 results[position] = answer or None
         return results
 
-    async def _index(self, changes: Sequence[Change], command: str) -> None:
-        for change in changes:
-            for account in change.accounts:
-                await getattr(self._redis, command)(f"{self._prefix(account)}calls_of:{account}", change.key)
+    async def _note(self, account: str, key: str) -> None:
+        """In a cluster: a pair of an account has a live call."""
+        await self._redis.sadd(self._of_account(account), key)
+        await self._redis.expire(self._of_account(account), _LIFETIME)
 
     def _shard(self, name: str) -> int:
         return 0 if self.shards == 1 else int.from_bytes(name.encode()[-2:], "big") % self.shards
 
     def _prefix(self, name: str) -> str:
         return f"{{c{self._shard(name)}}}:"
+
+    def _of_account(self, account: str) -> str:
+        return f"{self._prefix(account)}calls_of:{account}"
 
     def _pair(self, key: str) -> str:
         return f"{self._prefix(key)}pair:{key}"

@@ -15,7 +15,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from signaling.storage.redis import AnyRedis, run_script
-from signaling.tasks import end_tasks
+from signaling.tasks import end_tasks, steady
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +103,8 @@ class Nodes:
 
     async def start(self) -> None:
         """Take the lease. Raises ``RedisError`` or ``OSError`` when Redis does not answer."""
-        dead = await self._renew(first=True)
-        self._task = asyncio.get_running_loop().create_task(self._run(dead))
+        self._bury(await self._renew(first=True))
+        self._task = asyncio.get_running_loop().create_task(steady("cluster: lease", self._run))
 
     async def abandon(self) -> None:
         """Stop renewing, without a word, as a hub that dies does. For tests of what the others do then."""
@@ -123,8 +123,7 @@ class Nodes:
         except (RedisError, OSError):
             log.warning("cluster: Redis does not answer; this hub's lease runs out by itself")
 
-    async def _run(self, dead: list[str]) -> None:
-        self._bury(dead)
+    async def _run(self) -> None:
         while True:
             await asyncio.sleep(RENEWAL)
             try:

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from redis.exceptions import RedisError
-
 from signaling.cluster.nodes import LEASE, NODES, Nodes
 from signaling.storage.gather import Gather
 from signaling.storage.redis import AnyRedis, run_script
@@ -140,7 +138,7 @@ class Routes:
                     arguments += ("+" if operation.take else "-", operation.device, operation.account, repr(operation.since))
                 try:
                     answers: Any = await run_script(self._redis, _APPLY, [NODES], arguments)
-                except (RedisError, OSError, TimeoutError) as error:
+                except Exception as error:  # whatever it is: nobody may wait for ever
                     for operation in some:
                         if not operation.done.done():
                             operation.done.set_exception(error)

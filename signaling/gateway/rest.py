@@ -7,7 +7,6 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -17,6 +16,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.accounts.sessions import Sessions
+from signaling.defects import frames_only
 from signaling.gateway.body import read_body
 from signaling.gateway.counts import RestCounts
 from signaling.gateway.origin import Network, client_address, limit_key, origin_allowed
@@ -27,7 +27,7 @@ from signaling.limits.service import Limits
 from signaling.telemetry.context import new_request
 from signaling.telemetry.counting import count
 from signaling.wire.admin.frame import AdminEndpoint
-from signaling.wire.codec import describe
+from signaling.wire.codec import describe, holds_nul
 from signaling.wire.errors import ERRORS, ErrorCode, Refused
 from signaling.wire.ids import ID_PATTERN
 from signaling.wire.rest import ENDPOINTS, MAX_BODY, Auth, Endpoint, ErrorBody, Interest, Purpose
@@ -192,8 +192,11 @@ class Gateway(Generic[E]):
                     raise Refused(ErrorCode.INVALID, "a query parameter is unknown or has a value that is not allowed")
             body = None
             if decoder is not None:
+                raw = await read_body(request, MAX_BODY)
                 try:
-                    body = decoder.decode(await read_body(request, MAX_BODY))
+                    body = decoder.decode(raw)
+                    if holds_nul(raw, body):
+                        raise Refused(ErrorCode.INVALID, "a text holds the character U+0000")
                 except msgspec.ValidationError as error:
                     raise Refused(ErrorCode.INVALID, describe(error)) from None
                 except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -354,11 +357,6 @@ class RestGateway(Gateway[Endpoint]):
             )
 
         return answer
-
-
-def frames_only(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
-    """``exc_info`` for the log: type and frames of an exception without its text, which could repeat what a user sent."""
-    return type(error), Exception("text withheld"), error.__traceback__
 
 
 def _matches(template: str, path: str) -> bool:

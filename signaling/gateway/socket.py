@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.accounts.sessions import Sessions
+from signaling.defects import frames_only
 from signaling.gateway.admission import Admission
 from signaling.gateway.connection import Connection, error_message
 from signaling.gateway.counts import SocketCounts
@@ -20,7 +21,7 @@ from signaling.gateway.heartbeat import Heartbeat
 from signaling.gateway.origin import limit_key
 from signaling.gateway.policy import check_acknowledged
 from signaling.gateway.request import Session
-from signaling.gateway.rest import RestGateway, error_response, frames_only
+from signaling.gateway.rest import RestGateway, error_response
 from signaling.gateway.upgrade import hand_over
 from signaling.limits.rules import HELLOS_OF_DEVICE, REQUESTS_FROM_ADDRESS
 from signaling.limits.service import Limits
@@ -384,6 +385,9 @@ class SocketGateway:
             async with self._door:
                 if not connection.closing:
                     await self._let_in(connection, frame)
+        except Exception as error:
+            log.error("hello: defect %s", type(error).__name__, exc_info=frames_only(error))
+            connection.close(WSCloseCode.TRY_AGAIN_LATER)
         finally:
             self._admission.leave(self._clock())
 
@@ -522,8 +526,8 @@ class SocketGateway:
                 await asyncio.sleep(_RETRY)
 
     def _beat(self) -> None:
+        self._beating = asyncio.get_running_loop().call_later(1.0, self._beat)  # first: whatever one look raises, there is a next
         self._heartbeat.tick()
-        self._beating = asyncio.get_running_loop().call_later(1.0, self._beat)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from redis.exceptions import RedisError
 
 from signaling.limits.rules import Charge, Limit, charge
 from signaling.limits.script import PREFIX, TAKE
@@ -69,7 +68,7 @@ class Limits:
                     lists = _encode([charges for charges, _ in asked])
                     answers: Any = await run_script(self._redis, TAKE, [PREFIX], [lists])
                 waits = [seconds(answer) for answer in answers]
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # whatever it is: nobody may wait for ever
                 log.error("limits: Redis does not answer (%s); %d requests are not counted", type(error).__name__, len(asked))
             for (_, done), wait in zip(asked, waits, strict=True):
                 if not done.done():

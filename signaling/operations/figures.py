@@ -21,7 +21,7 @@ from signaling.operations.tally import SPAN, Ended, by_span, ended, span_of
 from signaling.storage.redis import AnyRedis
 from signaling.storage.sql import Database
 from signaling.storage.tables import objections
-from signaling.tasks import end_tasks
+from signaling.tasks import end_tasks, steady
 from signaling.wire.rest import Interest
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class FigureKeeper:
 
     def start(self) -> None:
         """Begin to write."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = asyncio.get_running_loop().create_task(steady("figures", self._run))
 
     async def close(self) -> None:
         """Write what waits, and stop."""

@@ -17,7 +17,7 @@ from msgspec import Struct
 from redis.exceptions import RedisError
 
 from signaling.storage.redis import AnyRedis
-from signaling.tasks import end_tasks
+from signaling.tasks import end_tasks, steady
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class HubLoads:
 
     def start(self) -> None:
         """Begin to say so."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = asyncio.get_running_loop().create_task(steady("hubs", self._run))
 
     async def close(self) -> None:
         """Stop; the others see at once that there is nothing to be seen any more."""

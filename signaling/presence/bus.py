@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Struct
 from redis.exceptions import RedisError
 
-from signaling.presence.tasks import end
 from signaling.storage.redis import AnyRedis
+from signaling.tasks import end_tasks, steady
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +59,15 @@ class RedisBus:
     async def start(self, heard: Callable[[Hint], None], lost: Callable[[], None]) -> None:
         """Subscribe, and listen in the background."""
         listening = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(self._listen(heard, lost, listening))
+        self._task = asyncio.get_running_loop().create_task(
+            steady("presence: hints", lambda: self._listen(heard, lost, listening), again=_BACKOFF)
+        )
         await listening.wait()
 
     async def close(self) -> None:
         """Stop listening."""
         if self._task is not None:
-            await end(self._task)
+            await end_tasks(self._task)
 
     async def _listen(self, heard: Callable[[Hint], None], lost: Callable[[], None], listening: asyncio.Event) -> None:
         decoder = msgspec.msgpack.Decoder(Hint)

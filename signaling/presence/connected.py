@@ -18,7 +18,7 @@ from signaling.presence.bus import Bus, Hint
 from signaling.presence.relations import Relations
 from signaling.presence.rules import minute
 from signaling.presence.store import LEASE, PresenceStore
-from signaling.presence.tasks import end
+from signaling.tasks import end_tasks, steady
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +73,15 @@ class Connected:
         """Begin the lease. Raises ``RedisError`` or ``OSError``."""
         dead = await self._begin()
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._live()), loop.create_task(self._write())]
+        self._tasks = [
+            loop.create_task(steady("presence: lease", self._live)),
+            loop.create_task(steady("presence: who is here", self._write)),
+        ]
         await self._clear(dead)
 
     async def close(self) -> None:
         """Everyone here goes offline; the lease ends."""
-        await end(*self._tasks)
+        await end_tasks(*self._tasks)
         for timer in self._lingering.values():
             timer.cancel()
         self._devices.clear()
@@ -133,9 +136,12 @@ class Connected:
             try:
                 async with self._writing:
                     await self._settle(list(changed))
-            except (RedisError, OSError, SQLAlchemyError, TimeoutError) as error:
-                log.error("presence: a store does not answer (%s); trying again", type(error).__name__)
+            except Exception as error:
                 self._changed |= changed
+                if not isinstance(error, RedisError | OSError | SQLAlchemyError | TimeoutError):
+                    self._wake.set()
+                    raise
+                log.error("presence: a store does not answer (%s); trying again", type(error).__name__)
                 await asyncio.sleep(1.0)
                 self._wake.set()
                 continue

@@ -18,7 +18,7 @@ from signaling.presence.bus import Hint
 from signaling.presence.relations import Relations
 from signaling.presence.rules import MINUTE, Seen, Sight, view
 from signaling.presence.store import PresenceStore
-from signaling.presence.tasks import end
+from signaling.tasks import end_tasks, steady
 from signaling.wire.messages import Presence, PresenceChanged
 
 log = logging.getLogger(__name__)
@@ -69,14 +69,14 @@ class Watchers:
 
     def start(self) -> None:
         """Begin to work."""
-        self._task = asyncio.get_running_loop().create_task(self._work())
+        self._task = asyncio.get_running_loop().create_task(steady("presence: watchers", self._round_after_round))
 
     async def close(self) -> None:
         """Stop."""
         if self._minute is not None:
             self._minute.cancel()
         if self._task is not None:
-            await end(self._task)
+            await end_tasks(self._task)
 
     def __len__(self) -> int:
         """Devices that watch somebody."""
@@ -138,16 +138,18 @@ class Watchers:
         self._idle.clear()
         self._wake.set()
 
-    async def _work(self) -> None:
+    async def _round_after_round(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             try:
                 await self._round()
-            except (RedisError, OSError, SQLAlchemyError, TimeoutError) as error:
+            except Exception as error:
+                self._wake.set()
+                if not isinstance(error, RedisError | OSError | SQLAlchemyError | TimeoutError):
+                    raise
                 log.error("presence: a store does not answer (%s); trying again", type(error).__name__)
                 await asyncio.sleep(_RETRY)
-                self._wake.set()
             if not self._wake.is_set():
                 self._idle.set()
 

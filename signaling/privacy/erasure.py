@@ -17,9 +17,11 @@ from redis.exceptions import RedisError
 from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from signaling.defects import frames_only
 from signaling.privacy.owed import Owed, OwedErasures, What
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, devices
+from signaling.tasks import steady
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +88,7 @@ class Erasure:
 
     def start(self) -> None:
         """Begin to make up for what is owed."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = asyncio.get_running_loop().create_task(steady("erasure", self._run))
 
     async def close(self) -> None:
         """Stop; what is owed is done by another hub, or at the next start."""
@@ -134,6 +136,9 @@ class Erasure:
                 await self.settle(note.account, note.what)
             except STORE_ERRORS as error:
                 log.error("erasure: a store does not answer (%s); it stays owed", type(error).__name__)
+                well = False
+            except Exception as error:  # the other notes must not wait for this one
+                log.error("erasure: defect %s; it stays owed", type(error).__name__, exc_info=frames_only(error))
                 well = False
         return well
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from msgspec import Struct
 from sqlalchemy import Column, ColumnElement, delete, select
 
+from signaling.defects import frames_only
 from signaling.privacy.erasure import STORE_ERRORS
 from signaling.storage.sql import Database
 from signaling.storage.tables import (
@@ -30,6 +31,7 @@ from signaling.storage.tables import (
     rights_requests,
     tickets,
 )
+from signaling.tasks import steady
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +106,7 @@ class Retention:
 
     def start(self) -> None:
         """Begin; the first round is now."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task = asyncio.get_running_loop().create_task(steady("retention", self._run))
 
     async def close(self) -> None:
         """Stop, after what is being done now."""
@@ -117,7 +119,7 @@ class Retention:
         """One round. Answers how many rows went, by rule. Raises ``SQLAlchemyError``."""
         gone: dict[str, int] = {}
         for rule in self._rules:
-            async with self._database.begin() as connection:
+            async with self._database.patient.begin() as connection:
                 done = await connection.execute(delete(rule.time.table).where(outlived(rule, self._clock())))
                 gone[rule.name] = done.rowcount
         return gone
@@ -137,3 +139,5 @@ class Retention:
             await work()
         except STORE_ERRORS as error:
             log.error("retention: a store does not answer (%s); %s again in an hour", type(error).__name__, name)
+        except Exception as error:  # the other sweeps must not wait for this one
+            log.error("retention: %s: defect %s", name, type(error).__name__, exc_info=frames_only(error))

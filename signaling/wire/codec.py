@@ -1,7 +1,7 @@
 """Frames to messages and back. Decoding validates every bound; nothing that a client sends can raise anything but ``Refused``."""
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -59,6 +59,24 @@ def describe(error: msgspec.ValidationError) -> str:
     """The validation error's own words: the constraint and the path of the field; msgspec puts no values into them but ids of tags."""
     text = str(error)
     return text if len(text) <= 200 and "Invalid value" not in text else "a field has a value that is not allowed"
+
+
+def holds_nul(raw: bytes, decoded: Any) -> bool:
+    """Whether a text in what was decoded holds U+0000: JSON can say it (RFC 8259, section 7), PostgreSQL cannot keep it."""
+    if b"\\u0000" not in raw:  # the only way to say it
+        return False
+    waiting = [msgspec.to_builtins(decoded)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            if "\0" in value:
+                return True
+        elif isinstance(value, dict):
+            waiting += value.keys()
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return False
 
 
 def decode_server(frame: bytes | str) -> ServerMessage:

@@ -249,3 +249,17 @@ async def test_what_is_for_a_device_on_another_hub_is_sent_when_redis_answers_ag
     monkeypatch.setattr("signaling.cluster.bus._RETRY", 0.05)
     await ann.ask("call.signal", call=call, to=ben.device, payload=SEALED)
     await ben.until(lambda: any(event["type"] == "call.signalled" for event in ben.events))
+
+
+async def test_an_erased_account_s_calls_end_even_where_nobody_heard_of_it(town, monkeypatch):
+    """Else that hub would write of the call after everything of the account was erased (P23)."""
+    ann, ben = await town.phone(town.ann, 0, 0), await town.phone(town.ben, 0, 0)
+    await connected(town, ann, ben)
+    deaf, other = town.hubs[0].hub, town.hubs[1].hub
+    monkeypatch.setattr(deaf.cluster, "_handle", lambda _message: None)
+    assert await other.calls.live_of(town.ben.id) != []
+    await other.erasure.erase_account(town.ann.id)
+    await eventually(lambda: town.ann.id not in other.owed)
+    assert await other.calls.live_of(town.ben.id) == []
+    kept = await other.traces.known_to(town.ann.id)
+    assert kept == []

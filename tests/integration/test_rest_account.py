@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
@@ -16,7 +17,7 @@ from signaling.storage.tables import metadata
 from signaling.wire.errors import ErrorCode
 from signaling.wire.messages import ContactsChanged, DevicesChanged
 from signaling.wire.rest import MAX_BODY, ChangeSettings, SignOut, WhoCanCall
-from tests.integration.hub_fixture import RunningHub, register
+from tests.integration.hub_fixture import RunningHub, beside, register
 from tests.integration.test_client_calls import ALICE, BOB, acquainted, history_of, rung
 
 
@@ -275,3 +276,15 @@ async def test_a_database_that_does_not_answer_is_unavailable_and_not_a_defect(h
     assert (await alice._ask("account.get", session=True)).phone == ALICE
     assert ALICE not in caplog.text
     assert "Traceback" not in caplog.text
+
+
+async def test_names_for_turn_servers_are_random_and_tell_no_device(hub, monkeypatch):
+    async with beside(hub, turn_urls=("turn:turn.example",), turn_secret="a secret of a TURN server") as with_turn:
+        client = await register(with_turn, BOB)
+        # at one moment, and for one device: nothing is left that a name could be made of
+        with monkeypatch.context() as stopped:
+            stopped.setattr(time, "time_ns", lambda: 1)
+            given = [await client._ask("ice.servers", session=True) for _ in range(2)]
+        names = [server.username for answer in given for server in answer.ice_servers if server.username]
+        assert len(names) == len(set(names)) == 2
+        await client.close()
