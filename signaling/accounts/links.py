@@ -112,6 +112,9 @@ class LinkService:
             await asyncio.to_thread(verify_chain, certificate)
         except CertificateInvalid:
             raise Refused(ErrorCode.CERTIFICATE_INVALID) from None
+        # first, so that no transaction waits for Redis: a link that is being approved without a row still counts as claimed
+        if not await self._store.move(link, fields["state"], APPROVING, msgspec.json.encode(body).decode()):
+            raise Refused(ErrorCode.LINK_STATE)  # someone refused it meanwhile
         try:
             async with self._database.begin() as connection:
                 # one approval, registration or deletion of an account at a time: two at once could both count the last free place
@@ -134,9 +137,6 @@ class LinkService:
                         created_at=int(self._clock() * 1000),
                     )
                 )
-                # a link that someone refused meanwhile undoes the row
-                if not await self._store.move(link, fields["state"], APPROVING, msgspec.json.encode(body).decode()):
-                    raise Refused(ErrorCode.LINK_STATE)
         except IntegrityError:
             raise Refused(ErrorCode.DEVICE_EXISTS) from None
         try:

@@ -24,8 +24,19 @@ WINDOW: Final = 900
 LOOK_UPS: Final = 60
 """Accounts that one operator may look up or reveal in an hour."""
 
-# answers (uses until now, seconds left)
-_READ: Final = "return {tonumber(redis.call('GET', KEYS[1]) or '0'), redis.call('TTL', KEYS[1])}"
+# counts, unless the counter is full, and answers (the count with this one, or one more than may be; seconds left)
+_TAKE: Final = """
+local n = tonumber(redis.call('GET', KEYS[1]) or '0')
+if n >= tonumber(ARGV[1]) then return {n + 1, redis.call('TTL', KEYS[1])} end
+n = redis.call('INCR', KEYS[1])
+if n == 1 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
+return {n, redis.call('TTL', KEYS[1])}
+"""
+# takes one back of those that still count
+_GIVE_BACK: Final = """
+local n = tonumber(redis.call('GET', KEYS[1]) or '0')
+if n == 1 then redis.call('DEL', KEYS[1]) elseif n > 1 then redis.call('DECR', KEYS[1]) end
+"""
 # counts, and sets the life of the counter in one step; answers (count, seconds left)
 _COUNT: Final = """
 local n = redis.call('INCR', KEYS[1])
@@ -56,25 +67,32 @@ class OperatorLimits:
             return [Counter("operator_browser", known, FAILURES)]
         return [Counter("operator", operator, FAILURES), Counter("operator_address", address, ADDRESS_FAILURES)]
 
-    async def check(self, counters: list[Counter]) -> None:
-        """Raises ``Refused`` (``rate_limited``) when one of them is full."""
-        for counter in counters:
-            used, left = await run_script(self._redis, _READ, [self._key(counter)], [])
-            self._refuse(int(used) >= counter.most, int(left))
+    async def take(self, counters: list[Counter]) -> bool:
+        """Count a try before it is looked at, so that tries at the same time cannot be more than there may be: it counts as wrong until
+        ``succeeded``.
 
-    async def failed(self, counters: list[Counter]) -> bool:
-        """A try was wrong. Whether a counter became full by it."""
+        Returns whether a counter became full by it. Raises ``Refused`` (``rate_limited``), and counts nothing, when one of them was full.
+        """
         full = False
-        for counter in counters:
-            used, _ = await run_script(self._redis, _COUNT, [self._key(counter)], [WINDOW])
+        for position, counter in enumerate(counters):
+            used, left = await run_script(self._redis, _TAKE, [self._key(counter)], [counter.most, WINDOW])
+            if int(used) > counter.most:
+                for taken in counters[:position]:
+                    await self._give_back(taken)
+            self._refuse(int(used) > counter.most, int(left))
             full = full or int(used) == counter.most
         return full
 
     async def succeeded(self, counters: list[Counter]) -> None:
         """A try was right: tries of this operator before it do not count any more; those from the address do."""
         for counter in counters:
-            if counter.kind != "operator_address":
+            if counter.kind == "operator_address":
+                await self._give_back(counter)
+            else:
                 await self._redis.delete(self._key(counter))
+
+    async def _give_back(self, counter: Counter) -> None:
+        await run_script(self._redis, _GIVE_BACK, [self._key(counter)], [])
 
     async def unlock(self, operator: str) -> None:
         """Forget wrong tries for an operator."""

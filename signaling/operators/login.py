@@ -60,7 +60,7 @@ class SignIns:
     async def enrol(self, name: str, code: str, address: str) -> Enrolment:
         """A new second factor for who has the invitation."""
         counters = [Counter("operator_address", address, 30)]
-        await self._limits.check(counters)
+        await self._limits.take(counters)
         secret = totp.new_secret()
         async with self._database.begin() as connection:
             row = await self._invited(connection, name, code)
@@ -68,15 +68,15 @@ class SignIns:
                 sealed = self._sealer.seal(secret.encode(), name)
                 await connection.execute(update(operators).where(operators.c.name == name).values(totp_secret=sealed, totp_step=0))
         if row is None:
-            await self._limits.failed(counters)
             raise Refused(ErrorCode.ENROLMENT_INVALID)
+        await self._limits.succeeded(counters)
         uri = totp.uri(secret, name, self._server_name)
         return Enrolment(name, Role(row.role), secret, uri, totp.picture(uri))
 
     async def finish_enrolment(self, body: FinishEnrolment, address: str, agent: str) -> NewSession:
         """The invitation is used up: from now on the operator signs in with what they chose."""
         counters = [Counter("operator_address", address, 30)]
-        await self._limits.check(counters)
+        await self._limits.take(counters)
         check_password(body.password, body.operator)
         hashed = await self._passwords.hash(body.password)
         async with self._database.begin() as connection:
@@ -90,8 +90,10 @@ class SignIns:
                 )
                 operator = _operator(row)
                 await self._audit.write(connection, operator, Action.OPERATOR_ENROLLED, operator.name)
-                return await self._sessions.begin(connection, operator, method="password", agent=agent)
-        await self._limits.failed(counters)
+                session = await self._sessions.begin(connection, operator, method="password", agent=agent)
+        if row is not None and step is not None:
+            await self._limits.succeeded(counters)
+            return session
         raise Refused(ErrorCode.ENROLMENT_INVALID if row is None else ErrorCode.CODE_WRONG, None if row is None else _CLOCK)
 
     async def _invited(self, connection: Any, name: str, code: str) -> Any:
@@ -107,10 +109,10 @@ class SignIns:
         """Password and authenticator together."""
         name = body.operator.strip().lower()
         counters = self._limits.sign_in(name, address, mark)
-        await self._limits.check(counters)
+        full = await self._limits.take(counters)
         operator = await self._proven(name, body.password, body.code)
         if operator is None:
-            if await self._limits.failed(counters):
+            if full:
                 await self._note_lock(name)
             raise Refused(ErrorCode.SIGN_IN_FAILED)
         await self._limits.succeeded(counters)
@@ -157,10 +159,10 @@ class SignIns:
         """A new password; every other session ends."""
         check_password(body.new_password, operator.name)
         counters = [Counter("operator_session", operator.name, 10)]
-        await self._limits.check(counters)
+        await self._limits.take(counters)
         if await self._proven(operator.name, body.password, body.code) is None:
-            await self._limits.failed(counters)
             raise Refused(ErrorCode.SIGN_IN_FAILED)
+        await self._limits.succeeded(counters)
         hashed = await self._passwords.hash(body.new_password)
         async with self._database.begin() as connection:
             await connection.execute(update(operators).where(operators.c.name == operator.name).values(password_hash=hashed))
@@ -170,11 +172,11 @@ class SignIns:
     async def prove_password(self, operator: Operator, password: str) -> None:
         """The password alone, by who has signed in already. Raises ``Refused`` (``sign_in_failed``)."""
         counters = [Counter("operator_session", operator.name, 10)]
-        await self._limits.check(counters)
+        await self._limits.take(counters)
         rows = await self._database.fetch(select(operators.c.password_hash).where(operators.c.name == operator.name))
         if not await self._passwords.verify(rows[0].password_hash if rows else None, password):
-            await self._limits.failed(counters)
             raise Refused(ErrorCode.SIGN_IN_FAILED)
+        await self._limits.succeeded(counters)
 
     async def has_password(self, name: str) -> bool:
         """Whether an operator signs in with a password."""

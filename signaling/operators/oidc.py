@@ -11,9 +11,9 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import jwt
@@ -93,6 +93,36 @@ def name_of(claims: Mapping[str, Any], claim: str) -> str | None:
         return None
     name = re.sub(r"[^a-z0-9.-]+", "-", value.partition("@")[0].lower()).strip("-.")[:32]
     return name if re.match(ADMIN_PATHS["operator"], name) and name != LOCAL else None
+
+
+def wrong_in(metadata: Mapping[str, Any], issuer: str) -> str | None:
+    """What is wrong with a discovery document (OpenID Connect Discovery 1.0, sections 3 and 4.3), for the operator; None when it can be used
+    (pure).
+
+    Addresses are encrypted, unless the issuer's own, which the settings allow on this machine only, is not.
+    """
+    if metadata.get("issuer") != issuer:
+        return "its issuer is not what oidc_issuer says"
+    scheme = urlsplit(issuer).scheme
+    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"):
+        if name not in metadata and name == "userinfo_endpoint":
+            continue
+        if not _is_address(metadata.get(name), {"https", scheme}):
+            return f"{name} is not an address that begins with https://"
+    methods = metadata.get("token_endpoint_auth_methods_supported", [])
+    if not isinstance(methods, list):
+        return "token_endpoint_auth_methods_supported is not a list"
+    return None
+
+
+def _is_address(value: Any, schemes: Collection[str]) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.username is None and not parts.fragment
+    except ValueError:
+        return False
 
 
 class SingleSignOn:
@@ -234,9 +264,9 @@ class SingleSignOn:
         async with self._lock:
             if self._clock() - self._metadata_at > _FRESH:
                 found = await self._ask("GET", self.settings.issuer.rstrip("/") + "/.well-known/openid-configuration")
-                needed = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-                if found.get("issuer") != self.settings.issuer or not all(isinstance(found.get(name), str) for name in needed):
-                    raise Refused(ErrorCode.UNAVAILABLE, "the identity provider's discovery document is not what oidc_issuer says")
+                wrong = wrong_in(found, self.settings.issuer)
+                if wrong is not None:
+                    raise Refused(ErrorCode.UNAVAILABLE, f"the identity provider's discovery document: {wrong}")
                 self._metadata, self._metadata_at = found, self._clock()
             return self._metadata
 
@@ -246,11 +276,15 @@ class SingleSignOn:
             self._http = aiohttp.ClientSession(timeout=_TIMEOUT)
         try:
             async with self._http.request(method, url, allow_redirects=False, **options) as response:
-                body = await response.content.read(_MOST)
                 if response.status != 200:
                     raise Refused(ErrorCode.SIGN_IN_FAILED, f"the identity provider refused ({response.status})")
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > _MOST:
+                        raise Refused(ErrorCode.UNAVAILABLE, "the identity provider's answer is too long")
                 return msgspec.json.decode(body, type=dict[str, Any])
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, UnicodeError):
+        except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError, UnicodeError, RecursionError):
             raise Refused(ErrorCode.UNAVAILABLE, "the identity provider does not answer as it should", retry_after=5.0) from None
 
 

@@ -162,21 +162,19 @@ class RequestService:
         return await self.get(request)
 
     async def fulfil(self, operator: Operator, request: str, hand_over: Callable[[bytes], Awaitable[object]]) -> RequestView:
-        """Do what was asked. Access: ``hand_over`` gets the archive. All else is noted, and done by a running hub within seconds."""
+        """Do what was asked. Access: ``hand_over`` gets the archive, which holds once this returns. All else is noted, and done by a running hub within seconds."""
         async with self._database.begin() as connection:
             row = await self._row(connection, request)
             self._allowed(rules.may_fulfil, row)
         kind = Kind(row.kind)
         if kind is Kind.ACCESS:
             await hand_over(await self._exporter.archive(row.account))
-        await self._close(operator, request, State.FULFILLED, Action.FULFILLED, work=_WORK.get(kind))
+        await self._close(operator, request, State.FULFILLED, Action.FULFILLED, rules.may_fulfil, work=_WORK.get(kind))
         return await self.get(request)
 
     async def reject(self, operator: Operator, request: str) -> RequestView:
         """The request ends without being done."""
-        async with self._database.begin() as connection:
-            self._allowed(rules.may_reject, await self._row(connection, request, gone=True))
-        await self._close(operator, request, State.REJECTED, Action.REJECTED)
+        await self._close(operator, request, State.REJECTED, Action.REJECTED, rules.may_reject)
         return await self.get(request)
 
     async def get(self, request: str) -> RequestView:
@@ -197,10 +195,18 @@ class RequestService:
         await self._audit.write(connection, operator, action, request)
 
     async def _close(
-        self, operator: Operator, request: str, state: State, action: Action, *, work: tuple[What, bool] | None = None
+        self,
+        operator: Operator,
+        request: str,
+        state: State,
+        action: Action,
+        rule: Callable[[Request], None],
+        *,
+        work: tuple[What, bool] | None = None,
     ) -> None:
         async with self._database.begin() as connection:
             row = await self._row(connection, request, gone=True)
+            self._allowed(rule, row)  # here, with the row locked: of two who close it at once, one does
             if work is not None and row.account is not None:
                 # with the end of the request: neither is there without the other
                 await self._owed.note_with(connection, row.account, work[0], known=work[1])

@@ -1,9 +1,11 @@
 """How operators get in, over real HTTP: enrolment, both factors, limits, sessions, CSRF, passkeys, tokens."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import select, update
 
-from signaling.operators.limits import FAILURES
+from signaling.operators.limits import ADDRESS_FAILURES, FAILURES
 from signaling.storage.tables import operator_sessions, operators
 from signaling.wire.admin.access import SESSION_COOKIE, ChangeOperator
 from signaling.wire.admin.frame import Permission, Role
@@ -223,3 +225,19 @@ async def test_administrators_look_after_operators_and_never_themselves(hub):
 async def test_nonsense_is_refused(hub, body):
     answer = await Person(hub.url).ask("admin.login", body)
     assert answer.status in (400, 422)
+
+
+async def test_guesses_at_the_same_time_are_as_few_as_one_after_the_other(hub):
+    ada = await signed_in(hub, "ada")
+    stranger = Person(hub.url, "ada", secret=ada.secret, running=hub, password="wrong password")
+    answers = await asyncio.gather(*(stranger.login(code="000000") for _ in range(3 * FAILURES)))
+    assert sorted(answer.code for answer in answers) == ["rate_limited"] * 2 * FAILURES + ["sign_in_failed"] * FAILURES
+    assert [entry.action for entry in await hub.hub.audit.read() if entry.subject == "ada"].count("locked_out") == 1
+
+
+async def test_sign_ins_that_are_right_do_not_use_up_the_tries_of_their_address(hub):
+    ada = await signed_in(hub, "ada")
+    ada.cookies.clear()
+    for _ in range(ADDRESS_FAILURES + 1):
+        assert (await ada.login()).status == 200
+        ada.cookies.clear()

@@ -1,5 +1,6 @@
 """Single sign-on against an identity provider that really signs: discovery, PKCE, nonce, roles, and what a forged answer gets."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -13,6 +14,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
+from signaling.operators.oidc import wrong_in
 from tests.integration.hub_fixture import RunningHub, beside
 from tests.operators import Person, signed_in
 
@@ -32,6 +34,7 @@ class Provider:
         self.asked: dict[str, str] = {}
         self.begun: dict[str, dict[str, str]] = {}
         self.url = ""
+        self.metadata: dict = {}
 
     def application(self) -> web.Application:
         app = web.Application()
@@ -41,13 +44,19 @@ class Provider:
         app.router.add_get("/userinfo", self.who)
         return app
 
-    async def discovery(self, _request: web.Request) -> web.Response:
-        return web.json_response(
-            {
-                "issuer": self.url, "authorization_endpoint": self.url + "/authorize?x=1", "token_endpoint": self.url + "/token",
-                "jwks_uri": self.url + "/keys", "userinfo_endpoint": self.url + "/userinfo",
-            }
-        )  # fmt: skip
+    async def discovery(self, request: web.Request) -> web.StreamResponse:
+        """In two pieces, as a longer one would come."""
+        metadata = {
+            "issuer": self.url, "authorization_endpoint": self.url + "/authorize?x=1", "token_endpoint": self.url + "/token",
+            "jwks_uri": self.url + "/keys", "userinfo_endpoint": self.url + "/userinfo",
+        } | self.metadata  # fmt: skip
+        body = json.dumps(metadata).encode()
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for piece in (body[:20], body[20:]):
+            await response.write(piece)
+            await asyncio.sleep(0.01)
+        return response
 
     async def keys(self, _request: web.Request) -> web.Response:
         public = json.loads(ECAlgorithm.to_jwk(self.key.public_key()))
@@ -197,3 +206,34 @@ async def test_a_disabled_operator_stays_out_and_without_a_provider_there_is_no_
     assert (await sign_on(service, provider))[1] == "/operator/#refused=sign_in_failed"
     assert (await root.ask("operators.invite", operator="ada")).code == "not_possible"
     assert (await Person(hub.url).ask("admin.oidc")).code == "not_found"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"issuer": "https://evil.example"},
+        {"authorization_endpoint": "javascript:alert(1)"},
+        {"authorization_endpoint": None},
+        {"token_endpoint": "ftp://idp.example/token"},
+        {"token_endpoint": "https://"},
+        {"jwks_uri": ["https://idp.example/keys"]},
+        {"jwks_uri": "https://name:word@idp.example/keys"},
+        {"userinfo_endpoint": "/userinfo"},
+        {"token_endpoint_auth_methods_supported": 7},
+        {"padding": "x" * 300_000},
+    ],
+)
+async def test_a_discovery_document_that_is_not_as_it_should_be_is_not_used(service, provider, wrong):
+    provider.metadata = wrong
+    answer = await Person(service.url, origin="https://talk.example").ask("admin.oidc", headers={"Origin": None})
+    assert answer.code == "unavailable" or answer.headers["Location"] == "/operator/#refused=unavailable", answer.body
+    provider.metadata = {}
+    assert (await sign_on(service, provider))[1] == "/operator/"
+
+
+def test_addresses_of_a_provider_that_is_not_on_this_machine_are_encrypted():
+    issuer = "https://idp.example"
+    good = {"issuer": issuer} | dict.fromkeys(("authorization_endpoint", "token_endpoint", "jwks_uri"), issuer + "/x")
+    assert wrong_in(good, issuer) is None
+    for name in good.keys() - {"issuer"}:
+        assert wrong_in(good | {name: "http://idp.example/x"}, issuer) == f"{name} is not an address that begins with https://"

@@ -61,23 +61,26 @@ async def owner(database, redis, clock):
 
 
 async def test_two_approvals_at_once_do_not_pass_the_limit(owner, monkeypatch):
-    move, both, inside = owner.store.move, asyncio.Event(), []
+    begin, both, inside = owner.database.begin, asyncio.Event(), []
 
-    async def together(link, before, after, approval=""):
-        if after == "approving":  # a row is written, not yet committed: give another the time to count the devices
-            inside.append(link)
-            if len(inside) > 1:
-                both.set()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(both.wait(), 0.5)
-        return await move(link, before, after, approval)
+    @asynccontextmanager
+    async def together():
+        async with begin() as connection:
+            yield connection
+            if await connection.scalar(select(devices.c.id).where(devices.c.id.in_(asked))):
+                inside.append(1)  # a row is written, not yet committed: give another the time to count the devices
+                if len(inside) > 1:
+                    both.set()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(both.wait(), 0.5)
 
-    monkeypatch.setattr(owner.store, "move", together)
     links = [await owner.claimed() for _ in range(4)]
     async with owner.database.begin() as connection:
         row = dict((await connection.execute(select(devices))).mappings().one())
         for number in range(MAX_DEVICES - 2):
             await connection.execute(insert(devices).values(**row | {"id": f"{number:022}", "token_hash": bytes([number]) * 32}))
+    asked = [approval.certificate.device for _, approval, _ in links]
+    monkeypatch.setattr(owner.database, "begin", together)
     approving = (owner.links.approve(owner.session, link, approval) for link, approval, _ in links)
     results = await asyncio.gather(*approving, return_exceptions=True)
     assert await owner.count() == MAX_DEVICES
@@ -164,3 +167,23 @@ async def test_links_of_removed_devices_go_and_others_stay(owner, redis):
     assert await owner.state(second.link) is LinkState.WAITING
     await owner.links.forget(owner.session.account, [owner.session.device])
     assert await redis.keys("link*") == []
+
+
+async def test_no_transaction_is_open_while_redis_is_asked(owner, monkeypatch):
+    link, approval, _ = await owner.claimed()
+    move, begin, open_ones = owner.store.move, owner.database.begin, []
+
+    @asynccontextmanager
+    async def counted():
+        async with begin() as connection:
+            open_ones.append(connection)
+            yield connection
+        open_ones.pop()
+
+    async def asked(*arguments):
+        assert open_ones == []
+        return await move(*arguments)
+
+    monkeypatch.setattr(owner.database, "begin", counted)
+    monkeypatch.setattr(owner.store, "move", asked)
+    assert (await owner.links.approve(owner.session, link, approval)).state is LinkState.APPROVED

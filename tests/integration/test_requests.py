@@ -151,3 +151,25 @@ async def test_the_trail_can_be_added_to_and_nothing_else(database, clock):
     assert broken_at([*whole[:1], replace(whole[1], reason="another")]) == whole[1].seq
     assert broken_at([*whole[:1], replace(whole[1], via="a token")]) == whole[1].seq
     assert await trail.page(before=whole[1].seq, limit=5) == [whole[0]]
+
+
+@pytest.mark.parametrize("other", ["reject", "fulfil"])
+async def test_of_two_who_close_a_request_at_once_one_does(hub, other):
+    async with await register(hub, ALICE):
+        requests = hub.hub.requests
+        request = await verified(hub, Kind.ACCESS)
+        await requests.confirm(BEA, request)
+
+        async def meanwhile(_archive: bytes) -> None:
+            if other == "reject":
+                await requests.reject(BEA, request)
+            else:
+                await requests.fulfil(BEA, request, keep)
+
+        async def keep(_archive: bytes) -> None:
+            pass
+
+        closed = State.REJECTED if other == "reject" else State.FULFILLED
+        await refused(requests.fulfil(ADA, request, meanwhile), f"the request is {closed}")
+        assert (await requests.get(request)).state is closed
+        assert [action for _, action in await actions(hub)][-1:] == [closed]
