@@ -40,6 +40,9 @@ Sealed = Annotated[
     ),
 ]
 E164 = Annotated[str, Meta(pattern=r"^\+[1-9][0-9]{4,14}\Z", description="phone number, E.164")]
-Millis = Annotated[int, Meta(ge=0, description="milliseconds since 1970-01-01T00:00:00Z")]
+Millis = Annotated[int, Meta(ge=0, le=2**53 - 1, description="milliseconds since 1970-01-01T00:00:00Z")]
 IceUfrag = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{4,256}\Z", description="ice-ufrag (RFC 8839, section 5.4)")]
+IceCandidate = Annotated[
+    str, Meta(pattern=r"^candidate:[\x20-\x7e]{1,400}\Z", description="candidate-attribute, one line (RFC 8839, section 5.1)")
+]
 IcePwd = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{22,256}\Z", description="ice-pwd (RFC 8839, section 5.4)")]

@@ -20,6 +20,7 @@ from signaling.wire.ids import (
     CallId,
     DeviceId,
     DiscoveryToken,
+    IceCandidate,
     IcePwd,
     IceUfrag,
     LinkId,
@@ -271,9 +272,9 @@ class Message(Struct, frozen=True, tag_field="type", omit_defaults=True):
 class RelayLeg(Struct, frozen=True):
     """The device's leg of the call's relay, for the remote description in the place of the peer's ICE lines."""
 
-    ufrag: str
-    pwd: str
-    candidates: list[str]
+    ufrag: IceUfrag
+    pwd: IcePwd
+    candidates: Annotated[list[IceCandidate], Meta(max_length=32)]
     """Candidate attributes (RFC 8839, section 5.1): ``candidate:...``. There will be no others."""
     expires_in: float
     """Seconds that the leg waits for the device's first check; ask again after."""

@@ -118,6 +118,8 @@ def _who(endpoint: Endpoint | AdminEndpoint) -> tuple[list[dict[str, list[str]]]
         codes = {ErrorCode.UNAUTHENTICATED}
         if endpoint.auth is Auth.SESSION and not endpoint.when_restricted:
             codes |= {ErrorCode.RESTRICTED} if endpoint.when_blocked else {ErrorCode.RESTRICTED, ErrorCode.BLOCKED}
+        if endpoint.auth is Auth.SESSION and not endpoint.when_unacknowledged:
+            codes.add(ErrorCode.POLICY_NOT_ACKNOWLEDGED)
         return [{endpoint.auth.value: []}], codes
     if endpoint.access is Access.PUBLIC:
         return [], set()

@@ -964,7 +964,9 @@ export interface Registration {
 
 /** The device's leg of the call's relay, for the remote description in the place of the peer's ICE lines. */
 export interface RelayLeg {
+  /** ice-ufrag (RFC 8839, section 5.4) */
   readonly ufrag: string;
+  /** ice-pwd (RFC 8839, section 5.4) */
   readonly pwd: string;
   readonly candidates: readonly string[];
   readonly expires_in: number;
