@@ -34,6 +34,7 @@ from signaling.client.security import Notice, Security, SecurityNotice, Verdict
 from signaling.client.socket import Socket
 from signaling.contacts import oprf
 from signaling.privacy import proof
+from signaling.tasks import steady
 from signaling.wire import base64url
 from signaling.wire.certificate import DeviceCertificate
 from signaling.wire.errors import ErrorCode
@@ -117,6 +118,8 @@ if TYPE_CHECKING:
     from signaling.client.route import Route as MediaRoute
 
 _ORDER: Final = list(Stage)
+_NOTICES: Final = 1_000
+"""Security notices kept, the newest: a hub that lies could make them without end."""
 _REMEMBERED: Final = 500
 """Calls that are over of which a late invite is known for a replay."""
 
@@ -266,7 +269,7 @@ class Client:
         """Make ready to ask, and connect if there is a profile."""
         self._http = aiohttp.ClientSession()
         self._rest = RestClient(self._http, self.url)
-        self._worker = asyncio.create_task(self._work())
+        self._worker = asyncio.create_task(steady("client: messages", self._work, again=0.0))
         if self.profile is not None:
             await self.connect()
 
@@ -1014,6 +1017,7 @@ class Client:
 
     def _notify(self, notice: SecurityNotice) -> None:
         self.notices.append(notice)
+        del self.notices[:-_NOTICES]
 
     def _profile(self) -> Profile:
         if self.profile is None:

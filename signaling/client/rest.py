@@ -10,6 +10,8 @@ from msgspec import Struct
 from signaling.wire.errors import ErrorCode
 from signaling.wire.rest import ENDPOINTS, ErrorBody
 
+_MAX_ANSWER = 64 * 2**20
+"""Bytes of one answer that is no file: the largest is an address book."""
 _BY_ID = {endpoint.id: endpoint for endpoint in ENDPOINTS}
 
 
@@ -61,21 +63,29 @@ class RestClient:
                 headers=headers,
                 params=dict(query or {}),
                 timeout=aiohttp.ClientTimeout(total=35),
+                allow_redirects=False,  # nobody else is to get the token
             ) as response:
-                content = await response.read()
+                content = bytearray()
+                async for chunk in response.content.iter_any():
+                    content += chunk
+                    if len(content) > _MAX_ANSWER and endpoint.download is None:  # a file may be as long as the user's data are
+                        raise ClientError(ErrorCode.UNAVAILABLE, "the server's answer is too long")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ClientError(ErrorCode.UNAVAILABLE, "the server cannot be reached") from error
-        if response.status >= 400:
+        if response.status >= 300:
             raise _refusal(content)
         if endpoint.download is not None:
-            return content
-        return None if endpoint.answer is None else msgspec.json.decode(content, type=endpoint.answer)
+            return bytes(content)
+        try:
+            return None if endpoint.answer is None else msgspec.json.decode(content, type=endpoint.answer)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):  # a portal that wants to be clicked through, for example
+            raise ClientError(ErrorCode.UNAVAILABLE, "the server's answer cannot be read") from None
 
 
-def _refusal(content: bytes) -> ClientError:
+def _refusal(content: bytes | bytearray) -> ClientError:
     try:
         body = msgspec.json.decode(content, type=ErrorBody)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return ClientError(ErrorCode.UNAVAILABLE, "the server's answer cannot be read")
 
     def known(value: Any) -> Any:

@@ -3,18 +3,21 @@
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 import msgspec
 
 from signaling.client.rest import ClientError
-from signaling.tasks import end_tasks
+from signaling.tasks import end_tasks, steady
 from signaling.wire.codec import decode_server, encode
 from signaling.wire.errors import ErrorCode
 from signaling.wire.messages import SUBPROTOCOL, CloseCode, Error, Hello, Ok, Request, ServerMessage, Sync
 
-_ANSWER_TIMEOUT = 10.0
+_ANSWER_TIMEOUT: Final = 10.0
+"""Seconds that the hub has for an answer."""
+_MAX_MESSAGE: Final = 64 * 2**20
+"""Bytes of one message: a ``sync`` with every payload of every call is less."""
 
 
 def backoff(attempt: int, jitter: float) -> float:
@@ -55,7 +58,7 @@ class Socket:
 
     def start(self) -> None:
         """Connect in the background, and again whenever the connection is lost."""
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(steady("client: socket", self._run))
 
     @property
     def connected(self) -> bool:
@@ -95,7 +98,9 @@ class Socket:
         attempt = 0
         while True:
             try:
-                async with self._http.ws_connect(self._url, protocols=(SUBPROTOCOL,), heartbeat=20, max_msg_size=0) as ws:
+                async with self._http.ws_connect(
+                    self._url, protocols=(SUBPROTOCOL,), heartbeat=20, max_msg_size=_MAX_MESSAGE
+                ) as ws:
                     self._ws = ws
                     await ws.send_str(encode(Hello(id=0, token=self._token)).decode())
                     async for frame in ws:

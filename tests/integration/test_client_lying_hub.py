@@ -8,8 +8,10 @@ import pytest
 
 from signaling.client.keys import DeviceKeys, certify_linked
 from signaling.client.media import ToneTrack
+from signaling.client.rest import ClientError
 from signaling.client.sealing import Content, Route, seal
 from signaling.client.security import Notice
+from signaling.wire.errors import ErrorCode
 from signaling.wire.messages import Reason, Stage
 from tests.conftest import eventually
 from tests.integration.test_client_calls import acquainted, rung
@@ -196,3 +198,29 @@ async def test_a_new_identity_key_stops_calls_until_the_user_accepts_it(world, h
     assert alice.safety_number(account) != before
     alice.accept_identity_change(account)
     assert other.device in await alice.devices_of(account)
+
+
+async def test_an_answer_that_is_none_is_a_server_that_cannot_be_used(world):
+    liar, alice, _ = world
+    liar.rest = lambda path, body: ["a page that wants to be clicked through"] if path == "/v1/account" else body
+    with pytest.raises(ClientError) as refused:
+        await alice.account()
+    assert refused.value.code is ErrorCode.UNAVAILABLE
+
+
+async def test_a_client_goes_on_after_a_message_that_it_did_not_expect(world, monkeypatch):
+    _, alice, bob = world
+    take, taken = alice._take, []
+
+    async def surprised(message) -> None:
+        taken.append(message)
+        if len(taken) == 1:
+            raise LookupError
+        await take(message)
+
+    monkeypatch.setattr(alice, "_take", surprised)
+    for _ in range(2):
+        call = await bob.call(alice.profile.account, track=ToneTrack(440))
+        await eventually(lambda: taken and not alice._inbox.qsize())
+        await call.hangup()
+    assert (await rung(alice)).account == bob.profile.account

@@ -4,6 +4,9 @@ export interface IceCredentials { readonly ufrag: string; readonly pwd: string }
 /** One's leg of the relay: what stands in the other side's place as far as ICE goes. */
 export interface Leg extends IceCredentials { readonly candidates: readonly string[] }
 
+/** Candidates of one leg at most: a relay has one for each of its addresses. */
+const MOST_CANDIDATES = 32;
+
 /** Type preference of candidates of the other side, at most: below that of each candidate of ours but TURN's, as the lower one of the two counts. */
 const MOST_PREFERRED = 98;
 
@@ -66,8 +69,11 @@ export function preferred(sdp: string, negotiation: number): string {
  * `peer`: its newest description; DTLS fingerprint, media and codecs stay its own. `offer`: ours; header extensions that it does not have are left out
  * (Firefox refuses an answer with others). The leg is announced as ICE-lite: it is always the controlled side, and a callee that keeps the role
  * it had towards the other side (Firefox does) would be a second one, and wait for ever. `active`: we have the DTLS client's role, which must stay so (RFC 8842, section 5.5).
+ *
+ * Throws when the leg is more than one: the hub tells it, and a line break in it would be another line of the description, such as a fingerprint.
  */
 export function overLeg(peer: string, offer: string, leg: Leg, active: boolean): string {
+  if (!isLeg(leg)) throw new TypeError("no leg of a relay");
   const offered = new Set([...offer.matchAll(/^a=extmap:\d+(?:\/\S+)? (\S+)/gmu)].map((match) => match[1]));
   return joined(lines(withoutAddresses(peer)).flatMap((line) => {
     if (line.startsWith("a=ice-ufrag:")) return [`a=ice-ufrag:${leg.ufrag}`];
@@ -78,6 +84,12 @@ export function overLeg(peer: string, offer: string, leg: Leg, active: boolean):
     const extension = /^a=extmap:\d+(?:\/\S+)? (\S+)/u.exec(line);
     return extension !== null && !offered.has(extension[1]) ? [] : [line];
   }));
+}
+
+/** ICE credentials as RFC 8839, section 5.4, has them, and candidates of one line each. */
+function isLeg({ ufrag, pwd, candidates }: Leg): boolean {
+  return /^[A-Za-z0-9+/]{4,256}$/u.test(ufrag) && /^[A-Za-z0-9+/]{22,256}$/u.test(pwd)
+    && candidates.length <= MOST_CANDIDATES && candidates.every((one) => /^candidate:[\x20-\x7e]{1,400}$/u.test(one));
 }
 
 /**

@@ -19,6 +19,14 @@ describe("over a leg", () => {
     expect(answer).toContain("a=rtpmap:111 opus/48000/2");
   });
 
+  test("a hub that puts lines of its own into a leg is not followed", () => {
+    const evil = "\r\na=fingerprint:sha-256 EE:EE";
+    for (const leg of [
+      { ...LEG, ufrag: LEG.ufrag + evil }, { ...LEG, pwd: LEG.pwd + evil }, { ...LEG, pwd: LEG.pwd + "\n" }, { ...LEG, candidates: [(LEG.candidates[0] ?? "") + evil] },
+      { ...LEG, candidates: ["fingerprint:sha-256 EE:EE"] }, { ...LEG, candidates: Array.from({ length: 33 }, () => LEG.candidates[0] ?? "") }, { ...LEG, pwd: "short" },
+    ]) expect(() => overLeg(PEER, "", leg, true)).toThrow(TypeError);
+  });
+
   test("roles stay, and no header extension is answered that was not offered", () => {
     expect(setupRole(answer)).toBe("passive");
     expect(setupRole(overLeg(PEER, "", LEG, false))).toBe("active");
