@@ -106,6 +106,15 @@ export function useLoaded<T>(read: () => Promise<T>, of: unknown = null): { valu
   return { value, error, again: () => setRound((before) => before + 1) };
 }
 
+/** Hands a file to the browser's downloads. */
+export function download(content: Blob, name: string): void {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // a browser may begin to read it later than this
+}
+
 /** The parts of `#/one/two`. */
 export function useRoute(): string[] {
   const [hash, setHash] = useState(location.hash);

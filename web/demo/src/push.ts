@@ -11,7 +11,7 @@ export async function startPush(client: KloudTalkClient): Promise<void> {
     const next = now?.id ?? (connection.status === "online" ? "" : null);
     if (next === null || next === call) return;
     call = next;
-    void registration.getNotifications({ tag: "call" }).then((shown) => { for (const one of shown) one.close(); });
+    void registration.getNotifications({ tag: "call" }).then((shown) => { for (const one of shown) one.close(); }, () => undefined);
   });
   await client.usePush(registration);
 }

@@ -102,25 +102,23 @@ function Codes() {
 interface CodeFormProps { channel: Channel; to: string; verified: boolean; resendAt: number | null; now: number }
 function CodeForm({ channel, to, verified, resendAt, now }: CodeFormProps) {
   const { client } = useTalk();
-  const verify = useAction();
-  const send = useAction();
+  const { busy, error, run } = useAction(); // one for both: once a new code was asked for, what was wrong with the one before says nothing
   const [code, setCode] = useState("");
   if (verified) return <div class="note" role="status"><Icon name="shield" /><span class="wrap">{channel === "phone" ? t("Phone number confirmed: {to}", { to }) : t("E-mail address confirmed: {to}", { to })}</span></div>;
   const wait = resendAt === null ? 0 : resendAt - now;
-  const problem = verify.error ?? send.error;
   function submit(event: Event) {
     event.preventDefault();
-    void verify.run(() => client.verifyCode(channel, code.replace(/\D/gu, "")));
+    void run(() => client.verifyCode(channel, code.replace(/\D/gu, "")));
   }
   return (
     <form class="card stack" noValidate onSubmit={submit}>
-      <Field label={channel === "phone" ? t("Code from the text message") : t("Code from the e-mail")} hint={t("Sent to {to}", { to })} error={problem === null ? null : sentence(problem)}>
+      <Field label={channel === "phone" ? t("Code from the text message") : t("Code from the e-mail")} hint={t("Sent to {to}", { to })} error={error === null ? null : sentence(error)}>
         {(field) => <input {...field} class="code" type="text" inputMode="numeric" autocomplete="one-time-code" maxLength={12} value={code} onInput={(event) => setCode(event.currentTarget.value)} />}
       </Field>
       <div class="row">
-        <button type="submit" class="primary grow" disabled={verify.busy || code.replace(/\D/gu, "").length !== 6}>{channel === "phone" ? t("Confirm phone number") : t("Confirm e-mail address")}</button>
-        <button type="button" class="plain" disabled={send.busy || wait > 0}
-          onClick={() => { setCode(""); void send.run(() => client.sendCode(channel)); }}>
+        <button type="submit" class="primary grow" disabled={busy || code.replace(/\D/gu, "").length !== 6}>{channel === "phone" ? t("Confirm phone number") : t("Confirm e-mail address")}</button>
+        <button type="button" class="plain" disabled={busy || wait > 0}
+          onClick={() => { setCode(""); void run(() => client.sendCode(channel)); }}>
           {channel === "phone" ? t("New text message") : t("New e-mail")}{wait > 0 ? ` ${t("in {time}", { time: clock(wait + 999) })}` : ""}
         </button>
       </div>

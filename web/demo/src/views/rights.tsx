@@ -1,5 +1,6 @@
 import type { AccountState, Objection } from "@kloudtalk/sdk";
 import { useEffect, useState } from "preact/hooks";
+import { download } from "../../../common/parts";
 import { type Message, t, translated } from "../i18n";
 import { DeleteAccount } from "./delete";
 import { Confirmed, day, Failure, Title, useAction, useLoaded, useTalk } from "../ui";
@@ -7,14 +8,14 @@ import { Confirmed, day, Failure, Title, useAction, useLoaded, useTalk } from ".
 /** What one may ask of the service about oneself: one's data, that it stops, and objections (P22, P23). */
 export function Rights() {
   const { client, state } = useTalk();
-  const download = useAction();
+  const exporting = useAction();
   const frozen = state.account?.restrictedAt ?? null;
   return (
     <section class="card stack" aria-labelledby="rights">
       <h2 id="rights">{t("My data")}</h2>
-      <div><button type="button" disabled={download.busy} onClick={() => void download.run(async () => { save(await client.exportData(), "kloudtalk-export.zip"); })}>{t("Download my data")}</button></div>
+      <div><button type="button" disabled={exporting.busy} onClick={() => void exporting.run(async () => { download(await client.exportData(), "kloudtalk-export.zip"); })}>{t("Download my data")}</button></div>
       <p class="soft small">{t("Everything that this server stores about you, as one archive that programs can read. Names and numbers of your contacts are in it as they are stored: encrypted.")}</p>
-      <Failure error={download.error} />
+      <Failure error={exporting.error} />
       {frozen === null ? (
         <>
           <Confirmed label={t("Freeze my account")} question={t("Freeze your account? Nothing is deleted, and nothing is done with it: nobody can call you, you disappear from your contacts’ lists, and you cannot call. You can unfreeze it at any time.")} yes={t("Freeze account")} action={() => client.restrict(true)} />
@@ -42,7 +43,7 @@ const BLOCKED_FOR: Record<NonNullable<AccountState["blockedFor"]>, Message> = {
 export function Frozen() {
   const { client, state } = useTalk();
   const { busy, error, run } = useAction();
-  const download = useAction();
+  const exporting = useAction();
   const blocked = state.account?.blockedAt ?? null;
   const since = blocked ?? state.account?.restrictedAt ?? null;
   if (since === null) return null;
@@ -64,8 +65,8 @@ export function Frozen() {
       </section>
       <section class="card stack" aria-labelledby="works">
         <h2 id="works">{t("What you can do meanwhile")}</h2>
-        <div><button type="button" disabled={download.busy} onClick={() => void download.run(async () => { save(await client.exportData(), "kloudtalk-export.zip"); })}>{t("Download my data")}</button></div>
-        <Failure error={download.error} />
+        <div><button type="button" disabled={exporting.busy} onClick={() => void exporting.run(async () => { download(await client.exportData(), "kloudtalk-export.zip"); })}>{t("Download my data")}</button></div>
+        <Failure error={exporting.error} />
         <p><a class="button" href="#/settings/support">{t("Ask support")}</a></p>
         <Confirmed label={t("Sign out here")} question={t("Sign out of this browser? Its keys are deleted. Without another device you get back in with codes to your number and address, and your contacts see new keys.")} yes={t("Sign out")} action={() => client.signOut()} />
         <DeleteAccount />
@@ -107,15 +108,6 @@ export function Answers() {
       <div class="grow"><p role="status">{t("Support has answered you.")}</p><a href="#/settings/support">{t("Read the answer")}</a></div>
     </div>
   );
-}
-
-/** Hands a file to the browser's downloads. */
-export function save(content: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(content);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 /** News, until it is put away; that lasts as long as the page. */

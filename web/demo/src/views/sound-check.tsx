@@ -43,7 +43,7 @@ export function SoundCheck() {
   }, [call]);
   useEffect(() => () => {
     const { call: now, echo } = client.state;
-    if (now !== null && now.peer.account === echo && now.stage !== "ended") void client.hangup();
+    if (now !== null && now.peer.account === echo && now.stage !== "ended") client.hangup().catch(() => undefined); // without the server it ends by itself
   }, []);
   const shown = call ?? last;
   const found = shown === null ? null : finding(shown, shown.heard);

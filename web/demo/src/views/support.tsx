@@ -1,8 +1,8 @@
 import { ATTACHMENT_TYPES, type Ticket } from "@kloudtalk/sdk";
 import { useRef, useState } from "preact/hooks";
+import { download } from "../../../common/parts";
 import { type Message, t } from "../i18n";
 import { Confirmed, day, Failure, Field, Title, useAction, useLoaded, useTalk } from "../ui";
-import { save } from "./rights";
 
 const STATES: Record<Ticket["state"], Message> = { open: "Waiting for an answer", answered: "Answered", closed: "Closed" };
 
@@ -91,7 +91,7 @@ function Talk({ ticket, changed, gone }: { ticket: string; changed: () => void; 
           <p class="soft small">{message.from_operator ? t("Support") : t("You")} · {day(message.at)}</p>
           <p style={{ whiteSpace: "pre-wrap" }}>{message.text}</p>
           {message.attachments.map((file) => (
-            <button type="button" class="plain" key={file.attachment} onClick={() => void answer.run(async () => { save(await client.services.attachment(ticket, file.attachment), file.name); })}>{file.name}</button>
+            <button type="button" class="plain" key={file.attachment} onClick={() => void answer.run(async () => { download(await client.services.attachment(ticket, file.attachment), file.name); })}>{file.name}</button>
           ))}
         </div>
       ))}

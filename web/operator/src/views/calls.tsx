@@ -69,7 +69,7 @@ function Ended({ account }: { account: string | null }) {
       <div class="row between">
         <h2>Ended</h2>
         <span class="row"><label for="why">Only</label>
-          <select id="why" value={reason} onChange={(e) => setReason(e.currentTarget.value as Reason | "")}>
+          <select id="why" value={reason} disabled={busy} onChange={(e) => setReason(e.currentTarget.value as Reason | "")}>
             <option value="">all reasons</option>
             {Object.entries(REASONS).filter(([value]) => value !== "moved").map(([value, name]) => <option key={value} value={value}>{name}</option>)}
           </select>

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { Field, useAction, useLoaded } from "../../../common/parts";
+import { download, Field, useAction, useLoaded } from "../../../common/parts";
 import { ask } from "../api";
 import { Account, Confirmed, Failure, Loading, Table, Title, useMay } from "../ui";
 import type { Announcement, AttachmentContent, AttachmentInfo, CurrentAnnouncements, OperatorTicket, RequestDocument, RequestKind, TicketQueue, WrittenRequest, WrittenRequests } from "../wire";
@@ -42,9 +42,7 @@ export function TicketView({ ticket: id }: { ticket: string }) {
     const found = await ask<AttachmentContent>("GET", `/tickets/${id}/attachments/${attachment.attachment}`);
     const content = Uint8Array.from(atob(found.content.replaceAll("-", "+").replaceAll("_", "/")), (character) => character.charCodeAt(0));
     // never shown in this page: what a user attached is saved, and opened elsewhere
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(new Blob([content], { type: "application/octet-stream" })), download: found.name });
-    link.click();
-    URL.revokeObjectURL(link.href);
+    download(new Blob([content], { type: "application/octet-stream" }), found.name);
   }
   return (
     <div class="stack">
@@ -58,10 +56,10 @@ export function TicketView({ ticket: id }: { ticket: string }) {
           </li>
         ))}
       </ol>
+      <Failure error={refused} />
       {ticket.state === "closed" ? null : (
         <form class="card stack" onSubmit={(event) => { event.preventDefault(); void run(async () => { await ask("POST", `/tickets/${id}/answers`, { text }); setText(""); again(); }); }}>
           <Field label="Answer" hint="The user reads it as the service's, without your name.">{(a) => <textarea {...a} required value={text} onInput={(e) => setText(e.currentTarget.value)} />}</Field>
-          <Failure error={refused} />
           <div class="row"><button type="submit" class="primary" disabled={busy}>Send</button>
             <Confirmed label="Close" yes="Close the ticket" question="It leaves the queue, and is deleted 180 days from now. A message of the user opens it again." action={() => ask("POST", `/tickets/${id}/close`).then(again)} /></div>
         </form>
@@ -115,10 +113,7 @@ export function RequestView({ request: id }: { request: string }) {
   if (request === null) return <div class="stack"><Title lead={back}>Written request</Title><Loading error={error} /></div>;
   const act = (path: string, body?: unknown) => void run(() => ask("POST", `/requests/${id}/${path}`, body).then(again));
   async function archive() {
-    const content = await ask<Blob>("POST", `/requests/${id}/archive`);
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(content), download: "export.zip" });
-    link.click();
-    URL.revokeObjectURL(link.href);
+    download(await ask<Blob>("POST", `/requests/${id}/archive`), "export.zip");
     again();
   }
   const open = request.closed_at === undefined;

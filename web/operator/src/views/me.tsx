@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import { Field, useAction, useLoaded } from "../../../common/parts";
-import { ask } from "../api";
+import { ApiError, ask } from "../api";
 import { addPasskey, havePasskeys } from "../passkeys";
 import { Confirmed, Failure, Loading, Title, useSigned } from "../ui";
 import type { OperatorSessions } from "../wire";
@@ -8,7 +8,7 @@ import { ROLES, when } from "../words";
 
 /** The operator's own access. */
 export function MeView() {
-  const { me, leave, refresh } = useSigned();
+  const { me, refresh } = useSigned();
   const sessions = useLoaded(() => ask<OperatorSessions>("GET", "/me/sessions"));
   const { busy, error, run } = useAction();
   const [name, setName] = useState("");
@@ -16,7 +16,7 @@ export function MeView() {
   return (
     <div class="stack">
       <Title lead={`${ROLES[me.signed_in.role]}. This session ends ${when(me.signed_in.expires_at)} at the latest.`}>{me.signed_in.operator}</Title>
-      <div><button type="button" class="primary" onClick={() => void ask("POST", "/logout").then(leave, leave)}>Sign out</button></div>
+      <SignOut />
       {me.has_password ? <Password /> : null}
       <section class="card stack">
         <h2>Passkeys</h2>
@@ -51,6 +51,22 @@ export function MeView() {
           </ul>
         )}
       </section>
+    </div>
+  );
+}
+
+/** Who is told that they are signed out is signed out: without an answer the session goes on. */
+function SignOut() {
+  const { leave } = useSigned();
+  const { busy, error, run } = useAction();
+  async function out() {
+    await ask("POST", "/logout").catch((failure: unknown) => { if (!(failure instanceof ApiError && failure.code === "unauthenticated")) throw failure; });
+    leave();
+  }
+  return (
+    <div class="stack tight">
+      <div><button type="button" class="primary" disabled={busy} onClick={() => void run(out)}>Sign out</button></div>
+      <Failure error={error} />
     </div>
   );
 }

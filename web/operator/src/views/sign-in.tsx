@@ -22,10 +22,11 @@ export function SignIn({ done }: { done: () => void }) {
   const [code, setCode] = useState("");
   const { busy, error, run } = useAction();
   const ways = useLoaded(() => ask<SignInWays>("GET", "/login"));
-  const failed = new URLSearchParams(location.search).has("failed");
+  const [refused] = useState(() => /^#refused=(\w+)$/u.exec(location.hash)?.[1] ?? null); // how the single sign-on ended
+  useEffect(() => { if (refused !== null) history.replaceState(null, "", "#/"); }, [refused]);
   return (
     <Front title="Sign in">
-      {failed ? <p class="note bad" role="alert">The single sign-on did not let you in.</p> : null}
+      {refused !== null ? <p class="note bad" role="alert">{refused === "unavailable" ? "The single sign-on does not answer. Try again in a moment." : "The single sign-on did not let you in."}</p> : null}
       <form class="stack" onSubmit={(event) => {
         event.preventDefault();
         void run(async () => { remember(await ask<SignedInOperator>("POST", "/login", { operator, password, code })); }).then((ok) => { setCode(""); if (ok) done(); });
