@@ -287,6 +287,8 @@ class SocketGateway:
         except Refused as refused:
             self._rest.counted("websocket", refused.code)
             return error_response(refused)
+        except UnicodeEncodeError:
+            return error_response(Refused(ErrorCode.MALFORMED))
         except ConnectionError:
             return error_response(Refused(ErrorCode.UNAVAILABLE))
 

@@ -44,6 +44,7 @@ def hand_over(request: web.Request, listener: WSListener, *, subprotocol: str, m
 
     Raises:
         ConnectionError: the client is gone already.
+        UnicodeEncodeError: a header of the handshake is not ASCII.
     """
     transport, http = request.transport, request.protocol
     if transport is None or transport.is_closing():
@@ -57,7 +58,7 @@ def hand_over(request: web.Request, listener: WSListener, *, subprotocol: str, m
         None, None, False, accept, _log, True, None, False, 0, 0, WSAutoPingStrategy.PING_WHEN_IDLE, False, max_frame, None, _READ_BUFFER
     )  # fmt: skip
     head = [f"{name}: {request.headers[name]}" for name in _HEADERS if name in request.headers]
-    raw = "\r\n".join(["GET / HTTP/1.1", *head, "", ""]).encode()
+    raw = "\r\n".join(["GET / HTTP/1.1", *head, "", ""]).encode("ascii")
     transport.pause_reading()
     # for aiohttp the connection ends here; without its transport it closes nothing
     http.transport = None

@@ -501,7 +501,7 @@ ACCESS_ENDPOINTS: Final[tuple[AdminEndpoint, ...]] = (
         access=Permission.AUDIT_READ,
         answer=AuditPage,
         query=(
-            Query("before", r"^[1-9][0-9]{0,9}\Z", "`next` of the page before"),
+            Query("before", r"^[1-9][0-9]{0,8}\Z", "`next` of the page before"),
             Query("limit", r"^([1-9][0-9]?|[1-4][0-9][0-9]|500)\Z", "entries a page, 1 to 500; default 100"),
         ),
     ),
