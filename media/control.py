@@ -385,6 +385,14 @@ class RelayDirectory:
         """How a call arrived at its relay, oldest first. Raises ``RedisError``."""
         return decode_samples(await _typed(self._redis.lrange(quality_key(pair), 0, -1)))
 
+    async def latest(self, pairs: Sequence[str], many: int) -> dict[str, list[Sample]]:
+        """How some calls arrived lately. Raises ``RedisError``."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for pair in pairs:
+                pipe.lrange(quality_key(pair), -many, -1)
+            found = await pipe.execute() if pairs else []
+        return {pair: decode_samples(items) for pair, items in zip(pairs, found, strict=True)}
+
     async def forget(self, pair: str) -> None:
         """Forget how it arrived (P23). Raises ``RedisError``."""
         await self._redis.unlink(quality_key(pair))

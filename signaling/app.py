@@ -52,6 +52,7 @@ from signaling.calls.history import History
 from signaling.calls.quality import QualityService
 from signaling.calls.relations import Relations
 from signaling.calls.relays import RelayService
+from signaling.calls.samples import HeardSamples
 from signaling.calls.service import CallService
 from signaling.calls.store import CallStore
 from signaling.calls.trace import Trace, rung_of
@@ -86,8 +87,11 @@ from signaling.privacy.export import Exporter, Live
 from signaling.privacy.export_sections import (
     SECTIONS,
     AddressBookSection,
+    CallsHeardSection,
     CallTrace,
     CallTracesSection,
+    HeardAt,
+    HeardCall,
     LinksSection,
     LiveCall,
     LiveCallsSection,
@@ -222,11 +226,14 @@ class Hub:
         async def erase_book(account: str) -> None:
             await self.erasure.erase_address_book(account)
 
+        self.heard = HeardSamples(redis, kept=settings.call_trace_hours * 3600)
         qualities = QualityService(
             database=database,
             consents=lambda account: consents.granted(account, Purpose.QUALITY),
             write_history=self.history.write_all,
             party=calls.party,
+            samples=self.heard,
+            clock=self.cluster.time,
         )
 
         # what was collected under a consent goes when it is withdrawn: a purpose without an entry here stops the hub from starting
@@ -288,7 +295,12 @@ class Hub:
             database=database,
             server_name=settings.server_name,
             live=export_sections(
-                calls=calls, contacts=contacts, links=link_store, presence=PresenceStore(redis), traces=self.traces
+                calls=calls,
+                contacts=contacts,
+                links=link_store,
+                presence=PresenceStore(redis),
+                traces=self.traces,
+                heard=self.heard,
             ),
             before=self.history.write_all,
         )
@@ -336,6 +348,7 @@ class Hub:
             calls=calls,
             relays=self.relays,
             traces=self.traces,
+            heard=self.heard,
             pseudonym=pseudonyms.of,
             devices=lambda: len(self.sockets),
             draining=lambda: self.sockets.draining,
@@ -474,6 +487,7 @@ class Hub:
     async def _forget_traces(self, account: str) -> None:
         for call in await self.traces.forget(account):
             await self.relays.forget(call)
+        await self.heard.forget(account)
 
     async def _connected(self, devices: Sequence[str]) -> frozenset[str]:
         """Those of these devices that have a socket, on whatever hub."""
@@ -627,7 +641,7 @@ def erasure_steps(
 
 
 def export_sections(
-    *, calls: CallService, contacts: ContactService, links: LinkStore, presence: PresenceStore, traces: Traces
+    *, calls: CallService, contacts: ContactService, links: LinkStore, presence: PresenceStore, traces: Traces, heard: HeardSamples
 ) -> dict[str, Live]:
     """Readers of what an export holds beside the rows of SQL (P22)."""
 
@@ -659,6 +673,21 @@ def export_sections(
     async def call_traces(account: str) -> CallTracesSection:
         return CallTracesSection([_call_trace(trace) for trace in await traces.known_to(account)])
 
+    async def calls_heard(account: str) -> CallsHeardSection:
+        found = await heard.of_account(account)
+        return CallsHeardSection(
+            [
+                HeardCall(
+                    call,
+                    [
+                        HeardAt(int(one.at * 1000), one.loss, one.jitter, one.mos, UNSET if one.rtt is None else one.rtt)
+                        for one in samples
+                    ],
+                )
+                for call, samples in found.items()
+            ]
+        )
+
     async def seen(account: str) -> PresenceSection:
         now = (await presence.read([account]))[account]
         return PresenceSection(now.online, [minute for minute in (now.last_seen, now.before) if minute is not None])
@@ -666,6 +695,7 @@ def export_sections(
     sections: dict[str, Live] = {
         "address_book": address_book,
         "call_traces": call_traces,
+        "calls_heard": calls_heard,
         "links": open_links,
         "live_calls": live_calls,
         "presence": seen,

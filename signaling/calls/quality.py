@@ -1,6 +1,7 @@
-"""How well calls worked (P17): what a device counted and what the relay saw, once for each call, for who has allowed it; no content, no address.
+"""How well calls work (P17): what a device counted and what the relay saw, once for each call, for who has allowed it; no content, no address.
+And what devices hear while a call goes on (``samples.py``).
 
-It stays 30 days (``privacy/retention.py``), is shown to its owner in the call history, and goes with the line there, the consent or the account.
+What is kept of a call stays 30 days (``privacy/retention.py``), is shown to its owner in the call history, and goes with the line there, the consent or the account.
 """
 
 import time
@@ -13,11 +14,12 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from media.quality import mos
+from signaling.calls.samples import HeardSample, HeardSamples
 from signaling.gateway.request import Session
 from signaling.storage.sql import Database
 from signaling.storage.tables import accounts, call_quality, call_records
 from signaling.wire.errors import ErrorCode, Refused
-from signaling.wire.rest import KeptQuality, MeasuredQuality, RelayQuality
+from signaling.wire.rest import HeardNow, KeptQuality, MeasuredQuality, RelayQuality
 
 
 def score(measured: MeasuredQuality) -> int | None:
@@ -46,6 +48,7 @@ class QualityService:
         consents: whether an account allows it (the consent ``quality``).
         write_history: brings history lines that are on their way to SQL there.
         party: which side of a live call a device is; None: none.
+        samples: where it is kept what devices hear while a call goes on.
     """
 
     def __init__(
@@ -55,12 +58,14 @@ class QualityService:
         consents: Callable[[str], Awaitable[bool]],
         write_history: Callable[[], Awaitable[object]],
         party: Callable[[Session, str], Awaitable[int | None]],
+        samples: HeardSamples,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._consents = consents
         self._write_history = write_history
         self._party = party
+        self._samples = samples
         self._clock = clock
 
     async def tell(self, session: Session, call: str, measured: MeasuredQuality) -> None:
@@ -70,6 +75,22 @@ class QualityService:
         if await self._party(session, call) is None and not await self._was(session.account, call):
             raise Refused(ErrorCode.UNKNOWN_CALL)
         if not await self._keep(session.account, call, mos=score(measured), measured=msgspec.json.encode(measured).decode()):
+            raise Refused(ErrorCode.CONSENT_REQUIRED)
+
+    async def heard(self, session: Session, call: str, now: HeardNow) -> None:
+        """Keep how a call that goes on is heard at a device. Raises ``Refused``: ``consent_required``, ``unknown_call``."""
+        account = session.account
+        if not await self._consents(account):
+            raise Refused(ErrorCode.CONSENT_REQUIRED)
+        side = await self._party(session, call)
+        if side is None:
+            raise Refused(ErrorCode.UNKNOWN_CALL)
+        rtt = None if now.rtt is UNSET else now.rtt
+        opinion = round(mos(loss=now.loss, jitter=now.jitter, rtt=rtt or 0.0), 2)
+        sample = HeardSample(round(self._clock(), 1), round(now.loss, 4), round(now.jitter, 4), rtt, opinion)
+        await self._samples.add(account, call, side, sample)
+        if not await self._consents(account):  # withdrawn while we wrote
+            await self._samples.forget(account)
             raise Refused(ErrorCode.CONSENT_REQUIRED)
 
     async def wanted(self, account: str) -> bool:
@@ -84,6 +105,15 @@ class QualityService:
         """The consent was withdrawn: delete all of it."""
         async with self._database.begin() as connection:
             await connection.execute(delete(call_quality).where(call_quality.c.account == account))
+        await self._samples.forget(account)
+
+    async def forget_call(self, account: str, call: str) -> None:
+        """The account's line of the call was deleted: what its devices heard goes, too."""
+        await self._samples.forget(account, call)
+
+    async def forget_heard(self, account: str) -> None:
+        """The same for all lines."""
+        await self._samples.forget(account)
 
     async def _was(self, account: str, call: str) -> bool:
         """Whether a call in which both talked is in the account's history."""

@@ -241,13 +241,14 @@ class RelayService:
 
     # --- for operators ------------------------------------------------------------------------------------------------------------
 
-    async def where(self, calls: Sequence[str]) -> dict[str, str]:
-        """The relay of each of these calls that is on one. Raises ``RedisError``."""
+    async def where(self, calls: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """The relay of each of these calls that is on one, and the call's random name there. Raises ``RedisError``."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for call in calls:
                 pipe.get(_key(call))
             found = await pipe.execute()
-        return {call: placed.decode().partition(" ")[0] for call, placed in zip(calls, found, strict=True) if placed}
+        split = {call: placed.decode().partition(" ") for call, placed in zip(calls, found, strict=True) if placed}
+        return {call: (relay, pair) for call, (relay, _, pair) in split.items()}
 
     async def placements(self, call: str) -> list[Placement]:
         """The relays that a call has been on, oldest first. Raises ``RedisError``."""

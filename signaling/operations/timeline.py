@@ -8,12 +8,17 @@ from msgspec import UNSET, UnsetType
 from media.report import Sample
 from signaling.calls.machine import Call, Mark
 from signaling.calls.relays import Placement
+from signaling.calls.samples import HeardSample
 from signaling.calls.trace import Trace, rung_of, set_up
-from signaling.wire.admin.operations import CallSummary, Line, QualityPoint, TimelineEntry
+from signaling.wire.admin.operations import CallSummary, Line, MeasuredAt, QualityPoint, TimelineEntry
 from signaling.wire.messages import Stage
 
 POOR: Final = 3.1
 """Below this opinion score nearly everybody is dissatisfied (ITU-T G.107, annex B)."""
+CHARTED: Final = 18
+"""Points of a small chart: three minutes."""
+_STEP: Final = 10_000
+"""Milliseconds of one."""
 
 
 def millis(seconds: float) -> int:
@@ -69,10 +74,43 @@ def timeline(
     if summary.connected_at is not UNSET:
         lines.append(TimelineEntry(summary.connected_at, Line.CONNECTED))
     lines += [TimelineEntry(millis(placement.at), Line.RELAY, relay=placement.relay) for placement in placements]
-    lines += dips(quality)
+    # a way that the other side's device measures is not told a second time as the relay sees it
+    told = {point.side for point in quality if point.by is MeasuredAt.DEVICE}
+    lines += dips([point for point in quality if (point.by is MeasuredAt.DEVICE) == (point.side in told)])
     if summary.ended_at is not UNSET:
         lines.append(TimelineEntry(summary.ended_at, Line.ENDED))
     return sorted(lines, key=lambda line: (line.at, line.what is Line.ENDED))
+
+
+def heard_points(samples: tuple[Sequence[HeardSample], Sequence[HeardSample]]) -> list[QualityPoint]:
+    """What the devices of both sides heard (``samples``: by who heard it), in order of time. A point's side is who sent: the other one."""
+    points = [
+        QualityPoint(
+            at=millis(sample.at),
+            side=1 - listener,
+            loss=sample.loss,
+            jitter=sample.jitter,
+            rtt=UNSET if sample.rtt is None else sample.rtt,
+            mos=sample.mos,
+            by=MeasuredAt.DEVICE,
+        )
+        for listener, heard in enumerate(samples)
+        for sample in heard
+    ]
+    return sorted(points, key=lambda point: (point.at, point.side))
+
+
+def lately(points: Iterable[QualityPoint], now: int) -> list[float]:
+    """Opinion scores of the last minutes for a small chart, the worse of both ways and of all who measured, oldest first.
+
+    ``now``: milliseconds; clocks of machines may be some seconds apart.
+    """
+    worst: dict[int, float] = {}
+    for point in points:
+        steps = max(0, now - point.at) // _STEP
+        if point.mos is not UNSET and steps < CHARTED and point.at < now + _STEP:
+            worst[steps] = min(point.mos, worst.get(steps, point.mos))
+    return [worst[steps] for steps in sorted(worst, reverse=True)]
 
 
 def quality_of(samples: Iterable[Sample]) -> list[QualityPoint]:

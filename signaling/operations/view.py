@@ -13,11 +13,12 @@ from media.control import RelayDirectory, RelayState
 from media.report import Sample
 from signaling.calls.machine import Call
 from signaling.calls.relays import Placement
+from signaling.calls.samples import HeardSamples
 from signaling.calls.traces import Traces
 from signaling.operations.figures import FigureKeeper
 from signaling.operations.hubs import HubLoad, HubLoads
 from signaling.operations.tally import SPAN, figures, grouped, percentile, region_of
-from signaling.operations.timeline import ended_summary, live_summary, millis, quality_of, timeline
+from signaling.operations.timeline import CHARTED, ended_summary, heard_points, lately, live_summary, millis, quality_of, timeline
 from signaling.privacy.aggregates import MINIMUM, publishable
 from signaling.wire.admin.operations import (
     LIVE_CALLS,
@@ -71,8 +72,8 @@ class Relays(Protocol):
 
     directory: RelayDirectory
 
-    async def where(self, calls: Sequence[str]) -> dict[str, str]:
-        """The relay of each call that is on one."""
+    async def where(self, calls: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """The relay of each call that is on one, and the call's random name there."""
 
     async def placements(self, call: str) -> list[Placement]:
         """The relays that a call has been on."""
@@ -92,6 +93,7 @@ class OperationsView:
         traces: Traces,
         cluster: Cluster,
         relays: Relays,
+        heard: HeardSamples,
         figures: FigureKeeper,
         loads: HubLoads,
         pseudonym: Callable[[str], str],
@@ -101,6 +103,7 @@ class OperationsView:
         self._traces = traces
         self._cluster = cluster
         self._relays = relays
+        self._heard = heard
         self._figures = figures
         self._loads = loads
         self._pseudonym = pseudonym
@@ -150,7 +153,7 @@ class OperationsView:
             samples += await self._relays.directory.samples(placement.pair)
         if placements and summary.relay is UNSET and live is None:
             summary = structs.replace(summary, relay=placements[-1].relay)
-        quality = quality_of(samples)
+        quality = quality_of(samples) + heard_points(await self._heard.of_call(call))
         return CallDetail(summary, timeline(summary, trail, placements, quality), quality)
 
     async def hub_ids(self) -> frozenset[str]:
@@ -194,13 +197,20 @@ class OperationsView:
 
     async def _summaries(self, calls: Sequence[Call]) -> list[CallSummary]:
         devices = {device for call in calls for device in (call.caller_device, call.callee_device) if device is not None}
-        hubs, relays = await asyncio.gather(self._cluster.locate(devices), self._relays.where([call.id for call in calls]))
+        ids = [call.id for call in calls]
+        hubs, relays, heard = await asyncio.gather(
+            self._cluster.locate(devices), self._relays.where(ids), self._heard.latest(ids, CHARTED)
+        )
+        relayed = await self._relays.directory.latest([pair for _, pair in relays.values()], CHARTED)
+        seen = {call: quality_of(relayed[pair]) for call, (_, pair) in relays.items()}
+        now = millis(self._clock())
         summaries = [
             structs.replace(
                 live_summary(call, caller=self._pseudonym(call.caller), callee=self._pseudonym(call.callee)),
                 caller_hub=hubs.get(call.caller_device, UNSET),
                 callee_hub=UNSET if call.callee_device is None else hubs.get(call.callee_device, UNSET),
-                relay=relays.get(call.id, UNSET),
+                relay=relays[call.id][0] if call.id in relays else UNSET,
+                heard=lately([*heard_points(heard[call.id]), *seen.get(call.id, ())], now),
             )
             for call in calls
         ]

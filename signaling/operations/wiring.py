@@ -7,6 +7,7 @@ from msgspec import Struct
 from signaling import __version__
 from signaling.calls.machine import Call
 from signaling.calls.relays import RelayService
+from signaling.calls.samples import HeardSamples
 from signaling.calls.service import CallService
 from signaling.calls.traces import Traces
 from signaling.cluster.service import Cluster
@@ -37,6 +38,7 @@ class Operations:
         calls: CallService,
         relays: RelayService,
         traces: Traces,
+        heard: HeardSamples,
         pseudonym: Callable[[str], str],
         devices: Callable[[], int],
         draining: Callable[[], bool],
@@ -51,6 +53,7 @@ class Operations:
             traces=traces,
             cluster=cluster,
             relays=relays,
+            heard=heard,
             figures=self._figures,
             loads=self._loads,
             pseudonym=pseudonym,

@@ -53,6 +53,33 @@ class PresenceSection(Struct, frozen=True):
     """The last two minutes in which it came or went, newest first."""
 
 
+class HeardAt(Struct, frozen=True, omit_defaults=True):
+    """How a call was heard at your device within some seconds."""
+
+    at: Millis
+    loss: float
+    """Share of packets that did not come."""
+    jitter: float
+    """Seconds."""
+    mos: float
+    """Mean opinion score, 1 to 4.4."""
+    rtt: float | UnsetType = UNSET
+    """Seconds."""
+
+
+class HeardCall(Struct, frozen=True):
+    """What your devices told of one call, every ten seconds of its last hour."""
+
+    call: CallId
+    samples: list[HeardAt]
+
+
+class CallsHeardSection(Struct, frozen=True):
+    """How calls of the last days were heard while they went on, with your consent to it."""
+
+    calls: list[HeardCall]
+
+
 class CallTrace(Struct, frozen=True, omit_defaults=True):
     """What whoever runs the service can see, for some days, of a call that ended; your account stands there under a pseudonym."""
 
@@ -75,6 +102,7 @@ class CallTracesSection(Struct, frozen=True):
 SECTIONS: dict[str, type[Struct]] = {
     "address_book": AddressBookSection,
     "call_traces": CallTracesSection,
+    "calls_heard": CallsHeardSection,
     "links": LinksSection,
     "live_calls": LiveCallsSection,
     "presence": PresenceSection,

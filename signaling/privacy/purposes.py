@@ -73,24 +73,25 @@ PURPOSES: Final[dict[Purpose, Entry]] = {
         texts={
             "en": (
                 "KloudTalk may keep how well each of my calls worked (delay, lost and late packets, the way that the sound took, my browser), "
-                "once for each call and for 30 days, so that those who run this server find out what goes wrong. It never holds what is "
+                "every ten seconds while it goes on and once when it has ended, for 30 days at most, so that those who run this server see "
+                "what goes wrong. It never holds what is "
                 "said, nor with whom I talk, nor an IP address. I can withdraw this in the settings at any time, and it is then deleted at "
                 "once. Without it my calls work just the same."
             ),
             "de": (
                 "KloudTalk darf speichern, wie gut jeder meiner Anrufe funktioniert hat (Verzögerung, verlorene und verspätete Pakete, der "
-                "Weg, den der Ton nahm, mein Browser), einmal je Anruf und für 30 Tage, damit die Betreiber dieses Servers herausfinden, was "
-                "nicht gut läuft. Nie gehört dazu, was gesagt wird, mit wem ich spreche oder eine IP-Adresse. Ich kann das in den "
+                "Weg, den der Ton nahm, mein Browser), alle zehn Sekunden, während er läuft, und einmal, wenn er zu Ende ist, für höchstens "
+                "30 Tage, damit die Betreiber dieses Servers sehen, was nicht gut läuft. Nie gehört dazu, was gesagt wird, mit wem ich spreche oder eine IP-Adresse. Ich kann das in den "
                 "Einstellungen jederzeit widerrufen; es wird dann sofort gelöscht. Ohne diese Erlaubnis funktionieren meine Anrufe genauso."
             ),
             "ar": (
-                "يجوز لـ KloudTalk أن يحفظ مدى جودة كل مكالمة من مكالماتي (التأخر والحزم الضائعة والمتأخرة والطريق الذي سلكه الصوت ومتصفحي)، مرة "
-                "واحدة لكل مكالمة ولمدة ثلاثين يومًا، لكي يعرف مشغّلو هذا الخادم ما الذي لا يعمل جيدًا. ولا يتضمن ذلك أبدًا ما يُقال ولا مع مَن "
+                "يجوز لـ KloudTalk أن يحفظ مدى جودة كل مكالمة من مكالماتي (التأخر والحزم الضائعة والمتأخرة والطريق الذي سلكه الصوت ومتصفحي)، كل "
+                "عشر ثوانٍ أثناء المكالمة ومرة واحدة عند انتهائها، ولمدة ثلاثين يومًا على الأكثر، لكي يرى مشغّلو هذا الخادم ما الذي لا يعمل جيدًا. ولا يتضمن ذلك أبدًا ما يُقال ولا مع مَن "
                 "أتحدث ولا عنوان IP. يمكنني سحب هذه الموافقة من الإعدادات في أي وقت، وعندها يُحذف ذلك فورًا. ومن دونها تعمل مكالماتي كما هي."
             ),
         },
         promises=("P17",),
-        needs=("calls.quality",),
+        needs=("calls.quality", "calls.heard"),
     ),
 }
 """Every purpose."""

@@ -871,6 +871,17 @@ class RelayQuality(Struct, frozen=True):
     received: RelayWay
 
 
+class HeardNow(Struct, frozen=True, omit_defaults=True):
+    """How a call was heard at a device within the last seconds."""
+
+    loss: Annotated[float, Meta(ge=0, le=1)]
+    """Share of packets that did not come."""
+    jitter: Annotated[float, Meta(ge=0, le=60)]
+    """Seconds."""
+    rtt: Annotated[float, Meta(ge=0, le=60)] | UnsetType = UNSET
+    """Seconds, to the other device and back."""
+
+
 class KeptQuality(Struct, frozen=True, omit_defaults=True):
     """What is kept of how well a call worked, with the consent ``quality``."""
 
@@ -1475,6 +1486,14 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         path="/v1/calls/{call}/quality",
         summary="Tell how well a call of this device worked, with the consent `quality` (P17)",
         body=MeasuredQuality,
+        errors=(_E.CONSENT_REQUIRED, _E.UNKNOWN_CALL),
+    ),
+    Endpoint(
+        id="calls.heard",
+        method="POST",
+        path="/v1/calls/{call}/quality",
+        summary="Tell how a call is heard at this device now, every ten seconds, with the consent `quality` (P17)",
+        body=HeardNow,
         errors=(_E.CONSENT_REQUIRED, _E.UNKNOWN_CALL),
     ),
     Endpoint(

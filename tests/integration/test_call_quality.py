@@ -10,9 +10,10 @@ from signaling.calls.quality import score
 from signaling.client.media import ToneTrack
 from signaling.client.rest import ClientError
 from signaling.storage.tables import call_quality
+from signaling.wire.admin.operations import Line, MeasuredAt
 from signaling.wire.errors import ErrorCode
 from signaling.wire.messages import Rung, Stage
-from signaling.wire.rest import MeasuredQuality, MeasuredWay, Purpose
+from signaling.wire.rest import HeardNow, MeasuredQuality, MeasuredWay, Purpose
 from tests.integration.test_client_calls import acquainted, history_of
 from tests.integration.test_client_ways import announced, talking
 from tests.integration.test_rights import opened
@@ -23,6 +24,8 @@ __all__ = ["announced"]
 MEASURED = MeasuredQuality(
     received=MeasuredWay(970, 30, 0.012), sent=MeasuredWay(990, 10, 0.008), rtt=0.08, rung=Rung.DIRECT, client="Firefox 153"
 )
+
+HEARD = HeardNow(loss=0.3, jitter=0.012, rtt=0.08)
 
 
 async def rows(hub) -> list:
@@ -96,6 +99,71 @@ async def test_what_the_relay_saw_is_kept_at_the_end_for_who_allowed_it_and_goes
         assert [row.account for row in await rows(hub)] == [alice.profile.account]
         await alice.delete_account()
         assert await rows(hub) == []
+
+
+async def hear(client, call: str, now: HeardNow = HEARD) -> None:
+    await client._ask("calls.heard", now, session=True, call=call)
+
+
+async def heard_keys(redis) -> list[bytes]:
+    return sorted(await redis.keys("heard*"))
+
+
+async def test_how_a_call_is_heard_is_shown_to_operators_while_it_goes_on_by_consent_of_who_hears(hub, redis):
+    async with AsyncExitStack() as stack:
+        async with talking(hub, stack) as (outgoing, incoming):
+            alice, bob, call = outgoing._client, incoming._client, outgoing.id
+            view = hub.hub.operations.view
+            assert await refusal(hear(alice, call)) is ErrorCode.CONSENT_REQUIRED
+            await alice.allow(Purpose.QUALITY)
+            assert await refusal(hear(alice, "A" * 22)) is ErrorCode.UNKNOWN_CALL
+            for bad in (HeardNow(1.1, 0), HeardNow(0, -1), HeardNow(0, 99), HeardNow(0, 0, 61)):
+                assert await refusal(hear(alice, call, bad)) is ErrorCode.INVALID
+            assert await heard_keys(redis) == []
+            await hear(alice, call)
+            detail = await view.call(call)
+            opinion = round(mos(loss=0.3, jitter=0.012, rtt=0.08), 2)
+            (point,) = detail.quality
+            assert (point.side, point.by, point.loss, point.jitter, point.rtt, point.mos) == (
+                1, MeasuredAt.DEVICE, 0.3, 0.012, 0.08, opinion,
+            )  # fmt: skip
+            assert [(line.side, line.mos) for line in detail.timeline if line.what is Line.DIP] == [(1, opinion)]
+            (summary,) = (await view.live()).calls
+            assert summary.heard == [opinion]
+            assert await refusal(hear(bob, call)) is ErrorCode.CONSENT_REQUIRED
+            await bob.allow(Purpose.QUALITY)
+            await hear(bob, call)
+            assert {p.side for p in (await view.call(call)).quality} == {0, 1}
+            for key in await heard_keys(redis):
+                assert 0 < await redis.ttl(key) <= 72 * 3600
+        await history_of(alice, call)
+        await history_of(bob, call)
+        assert await refusal(hear(alice, call)) is ErrorCode.UNKNOWN_CALL  # only while it goes on
+        assert {p.side for p in (await view.call(call)).quality} == {0, 1}
+
+        (exported,) = opened(await alice.export())[0]["calls_heard"]["calls"]
+        assert (exported["call"], [sample["loss"] for sample in exported["samples"]]) == (call, [0.3])
+        await alice.allow(Purpose.QUALITY, granted=False)
+        assert {p.side for p in (await view.call(call)).quality} == {0}, "hers has gone, his has not"
+        await bob._ask("calls.forget", session=True, call=call)
+        assert await heard_keys(redis) == []
+
+
+async def test_how_a_call_was_heard_goes_with_the_history_and_with_the_account(hub, redis):
+    async with AsyncExitStack() as stack:
+        async with talking(hub, stack) as (outgoing, incoming):
+            alice, bob = outgoing._client, incoming._client
+            for client in (alice, bob):
+                await client.allow(Purpose.QUALITY)
+                await hear(client, outgoing.id)
+        await history_of(alice, outgoing.id)
+        await history_of(bob, outgoing.id)
+        assert len(await heard_keys(redis)) == 4
+        await bob._ask("calls.forget_all", session=True)
+        assert len(await heard_keys(redis)) == 2
+        await alice.delete_account()
+        await hub.hub.erasure.settle_all()
+        assert await heard_keys(redis) == []
 
 
 async def test_a_call_that_was_never_answered_has_no_quality(hub):

@@ -17,6 +17,7 @@ from signaling.wire.rest import (
     ChangeContacts,
     DeviceInfo,
     Evaluate,
+    HeardNow,
     MeasuredQuality,
     MeasuredWay,
     Purpose,
@@ -28,6 +29,7 @@ BODIES = {
     "discovery.evaluate": Evaluate(["4mLppGcOFlyUTyrzTXHK0x6KtDEVTEvK5sM4mJQMLQ4"[:43]]),
     "contacts.change": ChangeContacts(),
     "devices.describe": DeviceInfo(os="Debian"),
+    "calls.heard": HeardNow(loss=0.01, jitter=0.01),
     "calls.quality": MeasuredQuality(MeasuredWay(100, 1, 0.01)),
 }
 """A valid body for each operation that needs a consent."""

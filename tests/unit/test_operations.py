@@ -7,10 +7,11 @@ from media.relay import Direction
 from media.report import Sample, SideSample, decode_samples, encode_sample, side_sample
 from signaling.calls.machine import Mark, What
 from signaling.calls.relays import Placement
+from signaling.calls.samples import HeardSample
 from signaling.calls.trace import Trace
 from signaling.operations.tally import SLOWEST, Ended, by_span, calling_code, figures, grouped, percentile, region_of
-from signaling.operations.timeline import dips, ended_summary, quality_of, timeline
-from signaling.wire.admin.operations import Line, QualityPoint
+from signaling.operations.timeline import CHARTED, dips, ended_summary, heard_points, lately, quality_of, timeline
+from signaling.wire.admin.operations import Line, MeasuredAt, QualityPoint
 from signaling.wire.messages import Reason, Rung
 
 
@@ -40,6 +41,45 @@ def test_a_percentile_lies_in_the_bucket_of_the_true_one(times, part):
     bounds = [bound for bound in SLOWEST if true <= bound]
     lower = max((bound for bound in SLOWEST if bound < true), default=0)
     assert lower <= said <= bounds[0]
+
+
+def heard_at(at: float, mos: float) -> HeardSample:
+    return HeardSample(at=at, loss=0.02, jitter=0.01, rtt=None, mos=mos)
+
+
+def test_what_a_device_hears_is_how_the_other_side_s_sound_arrives():
+    points = heard_points(([heard_at(10.0, 4.1), heard_at(20.0, 2.0)], [heard_at(12.0, 4.4)]))
+    assert [(p.at, p.side, p.mos, p.by) for p in points] == [
+        (10_000, 1, 4.1, MeasuredAt.DEVICE), (12_000, 0, 4.4, MeasuredAt.DEVICE), (20_000, 1, 2.0, MeasuredAt.DEVICE),
+    ]  # fmt: skip
+
+
+def test_a_small_chart_shows_who_hears_worse_every_ten_seconds_and_no_more_than_three_minutes():
+    now = 1_000_000
+    points = [QualityPoint(now - back, side, 0, 0, mos=mos) for back, side, mos in (
+        (1_000, 0, 4.2), (2_000, 1, 3.0), (12_000, 0, 4.0), (31_000, 1, 2.0), (10_000 * CHARTED, 0, 1.0), (-5_000, 0, 3.5), (-15_000, 0, 1.0),
+    )]  # fmt: skip
+    assert lately(points, now) == [2.0, 4.0, 3.0]
+    assert lately([QualityPoint(now, 0, 0, 0)], now) == [], "no score, no point"
+
+
+def test_a_dip_that_the_device_hears_is_not_told_a_second_time_as_the_relay_sees_it():
+    trace = Trace(
+        id="c",
+        caller="A",
+        callee="B",
+        hub="h",
+        created_at=0.0,
+        connected_at=1.0,
+        ended_at=60.0,
+        reason=Reason.HANGUP,
+        trail=(),
+        told=True,
+    )
+    by_relay = [QualityPoint(30_000, side, 0.2, 0.0, mos=1.9) for side in (0, 1)]
+    by_device = [QualityPoint(31_000, 1, 0.2, 0.0, mos=1.5, by=MeasuredAt.DEVICE)]
+    lines = timeline(ended_summary(trace), (), [], by_relay + by_device)
+    assert [(line.side, line.mos) for line in lines if line.what is Line.DIP] == [(0, 1.9), (1, 1.5)]
 
 
 def test_no_set_up_no_percentile():

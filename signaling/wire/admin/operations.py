@@ -138,6 +138,9 @@ class CallSummary(Struct, frozen=True, omit_defaults=True):
     caller_hub: str | UnsetType = UNSET
     callee_hub: str | UnsetType = UNSET
     relay: str | UnsetType = UNSET
+    heard: list[float] = []
+    """Live calls: opinion scores (1 to 4.5) of the last minutes, one each ten seconds, oldest first: of the side that hears worse. Empty where
+    nobody measures."""
 
 
 class LiveCalls(Struct, frozen=True):
@@ -187,11 +190,21 @@ class TimelineEntry(Struct, frozen=True, omit_defaults=True):
     """``dip``: the worst of it."""
 
 
+class MeasuredAt(StrEnum):
+    """Who measured."""
+
+    RELAY = "relay"
+    """The relay of the call, which sees packets' headers."""
+    DEVICE = "device"
+    """The other side's device, whose user has allowed it (the consent ``quality``)."""
+
+
 class QualityPoint(Struct, frozen=True, omit_defaults=True):
-    """How what one side sent arrived at the relay, over some seconds."""
+    """How what one side sent arrived, over some seconds."""
 
     at: Millis
     side: int
+    """Who sent. 0: the caller, 1: the callee."""
     loss: float
     """Share."""
     jitter: float
@@ -200,10 +213,11 @@ class QualityPoint(Struct, frozen=True, omit_defaults=True):
     """Seconds."""
     mos: float | UnsetType = UNSET
     """1 to 4.5."""
+    by: MeasuredAt = MeasuredAt.RELAY
 
 
 class CallDetail(Struct, frozen=True):
-    """A call with its time line. ``quality`` is there for calls over a relay: it sees packets' headers; nobody sees those of other calls."""
+    """A call with its time line. ``quality`` is what relays see of calls that they carry, and what the devices of users tell who allow it."""
 
     call: CallSummary
     timeline: list[TimelineEntry]

@@ -62,6 +62,25 @@ export function LineChart({ label, series, least, most, unit, mark }: LineChartP
   );
 }
 
+/** Opinion scores of the last minutes, so small that it fits into a row; the last one as a number. */
+export function Sparkline({ scores }: { scores: readonly number[] }) {
+  const last = scores.at(-1);
+  if (last === undefined) return <span class="soft" title="Nobody measures">–</span>;
+  const [width, height] = [72, 20];
+  const x = (i: number) => (scores.length === 1 ? width : (i / (scores.length - 1)) * width);
+  const y = (value: number) => height - 2 - ((Math.min(4.5, Math.max(1, value)) - 1) / 3.5) * (height - 4);
+  const said = `Opinion score of the last minutes: ${Math.min(...scores).toFixed(1)} to ${Math.max(...scores).toFixed(1)}, now ${last.toFixed(1)}`;
+  return (
+    <span class={last < 3.1 ? "spark bad" : "spark"}>
+      <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={said}>
+        <line class="mark" x1="0" x2={width} y1={y(3.1)} y2={y(3.1)} />
+        <polyline class="one" points={scores.map((value, i) => `${x(i).toFixed(1)},${y(value).toFixed(1)}`).join(" ")} />
+      </svg>
+      <span class="number" aria-hidden="true">{last.toFixed(1)}</span>
+    </span>
+  );
+}
+
 /** A share as a bar with its number. */
 export function Meter({ label, value, text, bad = false }: { label: string; value: number; text: string; bad?: boolean }) {
   const share = Math.min(1, Math.max(0, value));

@@ -117,7 +117,7 @@ export interface BlockedAccounts {
 /** What an account is blocked for, as its user is told. */
 export type BlockedFor = "abuse" | "fraud" | "legal" | "security" | "spam" | "terms";
 
-/** A call with its time line. `quality` is there for calls over a relay: it sees packets' headers; nobody sees those of other calls. */
+/** A call with its time line. `quality` is what relays see of calls that they carry, and what the devices of users tell who allow it. */
 export interface CallDetail {
   readonly call: CallSummary;
   readonly timeline: readonly TimelineEntry[];
@@ -160,6 +160,7 @@ export interface CallSummary {
   readonly caller_hub?: string;
   readonly callee_hub?: string;
   readonly relay?: string;
+  readonly heard?: readonly number[];
 }
 
 /** What changes; what is left out stays. */
@@ -299,6 +300,9 @@ export interface Me {
   readonly has_password: boolean;
 }
 
+/** Who measured. */
+export type MeasuredAt = "device" | "relay";
+
 /** Shown once; a hash of it is kept. Sent as `Authorization: Bearer …`. */
 export interface NewToken {
   readonly token: string;
@@ -408,7 +412,7 @@ export interface ProvePassword {
   readonly password: string;
 }
 
-/** How what one side sent arrived at the relay, over some seconds. */
+/** How what one side sent arrived, over some seconds. */
 export interface QualityPoint {
   /** milliseconds since 1970-01-01T00:00:00Z */
   readonly at: number;
@@ -417,6 +421,7 @@ export interface QualityPoint {
   readonly jitter: number;
   readonly rtt?: number;
   readonly mos?: number;
+  readonly by?: MeasuredAt;
 }
 
 /** Why a call ended. A call ends once, with one reason, and both sides learn the same one. */

@@ -7,7 +7,7 @@ import { deliver } from "./delivery.js";
 import { NOWHERE, over, told, without, type Elsewhere } from "./elsewhere.js";
 import { KloudTalkError } from "./errors.js";
 import { isTurn, Media } from "./media.js";
-import { measured, UNKNOWN } from "./quality.js";
+import { heard, measured, UNKNOWN } from "./quality.js";
 import { Route } from "./route.js";
 import { safetyNumber } from "./safety-number.js";
 import type { IceCredentials, Leg } from "./sdp.js";
@@ -20,6 +20,8 @@ const REMEMBERED = 500;
 const PROBE = 600;
 /** Milliseconds until a hub that could not take a report is told again. */
 const UNAVAILABLE = 1_000;
+/** Milliseconds between two reports of how a call is heard, where the user allows them. */
+const HEARD_EVERY = 10_000;
 const GLARE_WAIT = 5_000;
 const GIVE_UP_AFTER = 60_000;
 const MAX_CANDIDATES = 100;
@@ -65,6 +67,8 @@ interface Live {
   tried: TriedWay[];
   timers: Set<number>;
   interruptedAt: number | null;
+  /** How many packets had come, and were lost, when it was last told how the call is heard. */
+  heard: { at: number; received: number; lost: number } | null;
 }
 
 /** What this device tells the hub of a call. */
@@ -710,7 +714,9 @@ export class Calls {
       flowing: (flowing) => { this.#flowing(live, flowing); },
       quality: (quality) => {
         const { call } = this.#core.state;
-        if (this.#live === live && call !== null) this.#core.set({ call: { ...call, quality } });
+        if (this.#live !== live || call === null) return;
+        this.#core.set({ call: { ...call, quality } });
+        if (call.stage === "connected") this.#tellHeard(live, quality);
       },
       exhausted: () => { if (this.#live === live && this.#core.state.call?.stage !== "connected") this.#fail(live); },
     });
@@ -852,7 +858,7 @@ export class Calls {
 
   #begin(of: Pick<Live, "id" | "outgoing" | "account" | "devices" | "local">): Live {
     const live: Live = {
-      ...of, leads: of.outgoing, since: 0, moving: false, former: new Set(), ways: null, peer: null, media: null, route: null, hidden: false, peerHidden: false, peerMoves: false, offer: null, early: [], outbox: [], known: false, reported: false, remoteSdp: "", tried: [], timers: new Set(), interruptedAt: null,
+      ...of, leads: of.outgoing, since: 0, moving: false, former: new Set(), ways: null, peer: null, media: null, route: null, hidden: false, peerHidden: false, peerMoves: false, offer: null, early: [], outbox: [], known: false, reported: false, remoteSdp: "", tried: [], timers: new Set(), interruptedAt: null, heard: null,
     };
     this.#live = live;
     return live;
@@ -957,9 +963,27 @@ export class Calls {
 
   /** Has the server keep how well the call worked, if the user allows it (P17). */
   #keepQuality(live: Live): void {
-    if (!this.#core.state.consents.some((one) => one.purpose === "quality" && one.granted)) return;
+    if (!this.#mayKeepQuality()) return;
     const found = measured(live.route?.tally ?? null, this.#client);
     if (found !== null) void this.#core.ask("PUT", `/v1/calls/${live.id}/quality`, found).then(this.#kept, () => undefined);
+  }
+
+  #mayKeepQuality(): boolean {
+    return this.#core.state.consents.some((one) => one.purpose === "quality" && one.granted);
+  }
+
+  /** Tells now and then how the call is heard here, if the user allows it (P17). */
+  #tellHeard(live: Live, quality: CallState["quality"]): void {
+    if (!this.#mayKeepQuality()) {
+      live.heard = null;
+      return;
+    }
+    const now = this.#core.platform.now();
+    const before = live.heard;
+    if (before !== null && now - before.at < HEARD_EVERY) return;
+    live.heard = { at: now, received: quality.packetsReceived, lost: quality.packetsLost };
+    const found = before === null ? null : heard(before, live.heard, quality);
+    if (found !== null) void this.#core.ask("POST", `/v1/calls/${live.id}/quality`, found).catch(() => undefined); // the next one may get there
   }
 
   #dropGlare(reason: EndReason): void {

@@ -1,6 +1,6 @@
 /** How well a call is heard, from what the browser counts. Pure. */
 import type { CallQuality, RecordedQuality, Rung } from "./state.js";
-import type { KeptQuality, MeasuredQuality, MeasuredWay } from "./wire.js";
+import type { HeardNow, KeptQuality, MeasuredQuality, MeasuredWay } from "./wire.js";
 
 // ITU-T G.107 with default values: R = 93.2 without any impairment (table 3)
 const R_BEST = 93.2;
@@ -95,6 +95,14 @@ export function measured(all: Tally | null, client: string | null): MeasuredQual
     ...(last.rung === null ? {} : { rung: last.rung === "host" || last.rung === "srflx" ? "direct" as const : last.rung }),
     ...(client === null ? {} : { client: client.slice(0, 64) }),
   };
+}
+
+/** How a call was heard between two looks at what has come, as it is told while it goes on; null when nothing came that could be measured. */
+export function heard(before: { received: number; lost: number }, now: { received: number; lost: number }, quality: Pick<CallQuality, "jitterMs" | "rttMs">): HeardNow | null {
+  const [came, lost] = [now.received - before.received, Math.max(0, now.lost - before.lost)];
+  if (came < 0 || came + lost === 0 || quality.jitterMs === null) return null; // a new connection counts from the start
+  const seconds = (milliseconds: number): number => Math.min(60, Math.max(0, milliseconds / 1000));
+  return { loss: lost / (came + lost), jitter: seconds(quality.jitterMs), ...(quality.rttMs === null ? {} : { rtt: seconds(quality.rttMs) }) };
 }
 
 /** What the history shows of what was kept: the device's own count, or, without one, what the relay saw. */

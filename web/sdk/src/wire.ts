@@ -652,6 +652,13 @@ export interface Evaluated {
   readonly remaining: number;
 }
 
+/** How a call was heard at a device within the last seconds. */
+export interface HeardNow {
+  readonly loss: number;
+  readonly jitter: number;
+  readonly rtt?: number;
+}
+
 /** The first frame: who is connecting. Answered by `ok` and `sync`; else `error` and close 4401. */
 export interface Hello {
   readonly type: "hello";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { measured, recorded, tally, type Look } from "../src/quality.js";
+import { heard, measured, recorded, tally, type Look } from "../src/quality.js";
 
 const look = (more: Partial<Look> = {}): Look => ({
   pair: "p", rung: "srflx", atLeg: false, packets: 100, lost: 0, sent: 100, sentLost: null, sentJitter: null, jitter: 0.01, rtt: 0.1, concealed: 0, samples: 0, ...more,
@@ -16,6 +16,17 @@ describe("what a call's quality comes to", () => {
     expect(measured(null, null)).toBeNull();
     expect(measured(tally(null, look({ packets: 0 })), null)).toBeNull();
     expect(measured(tally(null, look({ rtt: null, rung: null, jitter: null })), null)).toEqual({ received: { packets: 100, lost: 0, jitter: 0 } });
+  });
+  test("while a call goes on, what came since the last time is told", () => {
+    const now = { jitterMs: 12, rttMs: 80 };
+    expect(heard({ received: 500, lost: 5 }, { received: 975, lost: 30 }, now)).toEqual({ loss: 0.05, jitter: 0.012, rtt: 0.08 });
+    expect(heard({ received: 500, lost: 5 }, { received: 990, lost: 4 }, { ...now, rttMs: null })).toEqual({ loss: 0, jitter: 0.012 }); // one that counted as lost came late
+  });
+  test("nothing is told when nothing came, or when the counting began anew", () => {
+    const now = { jitterMs: 12, rttMs: 80 };
+    expect(heard({ received: 500, lost: 5 }, { received: 500, lost: 5 }, now)).toBeNull();
+    expect(heard({ received: 500, lost: 5 }, { received: 20, lost: 0 }, now)).toBeNull();
+    expect(heard({ received: 500, lost: 5 }, { received: 900, lost: 5 }, { ...now, jitterMs: null })).toBeNull();
   });
   test("the history shows one's own count first, then the relay's", () => {
     const way = { packets: 90, expected: 100, lost: 10, jitter: 0.01, mos: 3.5 };

@@ -1,9 +1,9 @@
 import { useEffect, useState } from "preact/hooks";
 import { useAction, useNow } from "../../../common/parts";
 import { ask } from "../api";
-import { LineChart } from "../charts";
+import { LineChart, Sparkline } from "../charts";
 import { Account, CallLink, Failure, Figure, Reasoned, Table, Title, useMay, useSigned } from "../ui";
-import type { CallSummary, EndedCalls, QualityPoint, Reason } from "../wire";
+import type { CallSummary, EndedCalls, MeasuredAt, QualityPoint, Reason } from "../wire";
 import { BAD, duration, lineText, percent, REASONS, RUNGS, short, STAGES, time, when } from "../words";
 
 /** Live calls, those that ended, and the way to one of them. `account`: only those of one. */
@@ -30,12 +30,13 @@ export function Calls({ account }: { account: string | null }) {
       <section class="card stack">
         <h2>Live{live.calls === null ? "" : ` (${account === null ? Math.max(live.calls.total, calls.length) : calls.length})`}</h2>
         {live.calls !== null && live.calls.total > live.calls.calls.length ? <p class="soft small">Of these, {live.calls.calls.length} are shown: those that are being set up first.</p> : null}
-        <Table label="Live calls" columns={["Call", "Stage", "For", "From", "To", "Way", "Hub"]} empty={live.calls === null ? "Connecting…" : "No call goes on."}
+        <Table label="Live calls" columns={["Call", "Stage", "For", "From", "To", "Way", "Heard", "Hub"]} empty={live.calls === null ? "Connecting…" : "No call goes on."}
           rows={calls.map((call) => ({
             key: call.call,
             cells: [
               <CallLink call={call.call} />, <StageBadge call={call} />, duration(Math.max(0, now - (call.connected_at ?? call.started_at))),
-              <Account pseudonym={call.caller} />, <Account pseudonym={call.callee} />, call.rung === undefined ? "–" : RUNGS[call.rung], <Hubs call={call} />,
+              <Account pseudonym={call.caller} />, <Account pseudonym={call.callee} />, call.rung === undefined ? "–" : RUNGS[call.rung],
+              <Sparkline scores={call.heard ?? []} />, <Hubs call={call} />,
             ],
           }))} />
       </section>
@@ -92,7 +93,7 @@ function Ended({ account }: { account: string | null }) {
   );
 }
 
-/** One call: its time line, and how it arrives at its relay. */
+/** One call: its time line, and how it is heard. */
 export function CallView({ call: id }: { call: string }) {
   const { live } = useSigned();
   const mayEnd = useMay("calls.end");
@@ -136,28 +137,52 @@ export function CallView({ call: id }: { call: string }) {
           ))}
         </ol>
       </section>
-      <Quality points={quality} relayed={call.rung === "relay" || call.relay !== undefined} />
+      <Quality points={quality} />
     </div>
   );
 }
 
 const NAMES = ["From the caller", "From the callee"];
 
-function Quality({ points, relayed }: { points: readonly QualityPoint[]; relayed: boolean }) {
+/** Where quality is measured, and what that leaves out. */
+const MEASURED: Record<MeasuredAt, { title: string; note: string }> = {
+  device: { title: "Quality as it is heard", note: "Counted by the device that hears it, whose user has allowed it." },
+  relay: { title: "Quality at the relay", note: "What the relay sees of packets on their way from a device to it." },
+};
+
+function Quality({ points }: { points: readonly QualityPoint[] }) {
   if (points.length === 0) {
-    return <section class="card stack"><h2>Quality</h2><p class="soft">{relayed ? "Nothing has been measured yet." : "Only a relay sees packets' headers; the media of this call go another way, and nobody here sees how they arrive."}</p></section>;
+    return (
+      <section class="card stack">
+        <h2>Quality</h2>
+        <p class="soft">Nothing has been measured. A relay sees packets' headers of the calls that it carries; how other calls are heard is known where their users have allowed that it is kept.</p>
+      </section>
+    );
   }
+  const by = (point: QualityPoint): MeasuredAt => point.by ?? "relay";
+  return <>{(["device", "relay"] as const).map((at) => ({ at, some: points.filter((point) => by(point) === at) })).map(({ at, some }) => (some.length === 0 ? null : <Measured key={at} at={at} points={some} />))}</>;
+}
+
+function Measured({ at, points }: { at: MeasuredAt; points: readonly QualityPoint[] }) {
+  const { title, note } = MEASURED[at];
   const series = (value: (point: QualityPoint) => number | undefined) => NAMES.map((name, side) => ({
     name, points: points.filter((p) => p.side === side && value(p) !== undefined).map((p) => ({ at: p.at, value: value(p) ?? 0 })),
   }));
+  const charts: { label: string; value: (point: QualityPoint) => number | undefined; most: number; unit: (value: number) => string }[] = [
+    { label: "Packets lost", value: (p) => p.loss, most: 0.05, unit: (value) => percent(value) },
+    { label: "Jitter", value: (p) => p.jitter, most: 0.03, unit: (value) => duration(1000 * value) },
+    { label: "Round trip", value: (p) => p.rtt, most: 0.2, unit: (value) => duration(1000 * value) },
+  ];
   return (
     <section class="card stack">
-      <h2>Quality at the relay</h2>
+      <h2>{title}</h2>
+      <p class="soft small">{note}</p>
       <h3>Opinion score</h3>
-      <LineChart label="Opinion score" series={series((p) => p.mos)} least={1} most={4.5} mark={3.1} unit={(value) => value.toFixed(1)} />
+      <LineChart label={`${title}: opinion score`} series={series((p) => p.mos)} least={1} most={4.5} mark={3.1} unit={(value) => value.toFixed(1)} />
       <div class="columns">
-        <div><h3>Packets lost</h3><LineChart label="Packets lost" series={series((p) => p.loss)} least={0} most={Math.max(0.05, ...points.map((p) => p.loss))} unit={(value) => percent(value)} /></div>
-        <div><h3>Jitter</h3><LineChart label="Jitter" series={series((p) => p.jitter)} least={0} most={Math.max(0.03, ...points.map((p) => p.jitter))} unit={(value) => duration(1000 * value)} /></div>
+        {charts.map(({ label, value, most, unit }) => (
+          <div key={label}><h3>{label}</h3><LineChart label={`${title}: ${label.toLowerCase()}`} series={series(value)} least={0} most={Math.max(most, ...points.map((p) => value(p) ?? 0))} unit={unit} /></div>
+        ))}
       </div>
     </section>
   );
