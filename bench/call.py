@@ -41,6 +41,8 @@ async def run(calls: int) -> dict[str, Any]:
                     assert None not in outcome.heard, f"call {number} over {way} did not connect"
                     seen.append(max(time for time in outcome.heard if time is not None))
                     await end(alice, bob)
+                    if number % 20 == 19:
+                        print(f"{way}: {number + 1} of {calls}", flush=True)
                 print(f"{way}: {calls} calls, p50 {statistics.median(seen):.3f} s, p95 {percentile(seen, 95):.3f} s", flush=True)
     result = {
         "metric": "accept to first audio, p95 of the slower end",
