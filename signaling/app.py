@@ -60,7 +60,7 @@ from signaling.calls.traces import Traces
 from signaling.cluster.service import Cluster
 from signaling.contacts.discovery import Discovery
 from signaling.contacts.service import ContactService
-from signaling.contacts.store import ContactStore, check_not_persistent
+from signaling.contacts.store import ContactStore
 from signaling.descriptors import raise_limit
 from signaling.events import Events
 from signaling.gateway.admin import AdminGateway
@@ -113,15 +113,16 @@ from signaling.push.vapid import Vapid
 from signaling.settings import Settings
 from signaling.storage.latency import Measured
 from signaling.storage.migrate import migrate
+from signaling.storage.persistence import check_not_persistent
 from signaling.storage.redis import AnyRedis, any_redis_client, redis_client
 from signaling.storage.scrub import AppendOnlyFile, scrub_sql, vacuum
 from signaling.storage.sql import Database, configured_database
 from signaling.support.announcements import AnnouncementService
 from signaling.support.tickets import TicketService
 from signaling.telemetry.hub import HubMetrics
+from signaling.telemetry.hub_wiring import call_traces, hub_health
 from signaling.telemetry.server import Ready, lives, telling
 from signaling.telemetry.steps import Steps
-from signaling.telemetry.wiring import call_traces, hub_health
 from signaling.wire.rest import Channel, ClaimLink, IceServer, IceServers, LinkState, Purpose, PushKind
 from turn_config.ice_servers import ice_servers
 

@@ -15,11 +15,11 @@ from media.options import parse_ports, parse_tcp_port
 from media.plane import Address
 from media.process import open_listeners, open_sockets
 from signaling.contacts.discovery import Discovery
-from signaling.contacts.store import check_not_persistent
 from signaling.privacy.api import policies
 from signaling.push.configured import make_senders
 from signaling.push.vapid import Vapid
 from signaling.settings import Settings
+from signaling.storage.persistence import check_not_persistent
 from signaling.storage.redis import any_redis_client, redis_client
 from signaling.storage.sql import Database
 from signaling.wire.errors import Refused

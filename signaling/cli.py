@@ -9,7 +9,6 @@ import uvloop
 from msgspec.structs import replace
 
 import signaling
-from signaling.admin_cli.main import add_commands, is_local, run_local, run_remote
 from signaling.settings import Settings
 from signaling.settings_loader import SettingsError, load_settings
 from signaling.telemetry.logs import configure as configure_logs
@@ -18,8 +17,8 @@ MOVED = ("operator", "request", "ticket", "announcement")
 """Commands of old, which are below ``admin`` now."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Commands and options."""
+def parser(*, admin: bool = True) -> argparse.ArgumentParser:
+    """Commands and options. ``admin``: with those of ``admin``; a service that starts does not wait until they are read, and an HTTP client."""
     top = argparse.ArgumentParser(
         prog="kloudtalk",
         description="Voice calls that the server cannot listen to.",
@@ -122,7 +121,12 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8440)")
         if name == "serve":
             command.add_argument("--workers", type=int, metavar="N", help="hubs to run on this machine, on one port (default: 1)")
-    add_commands(commands, _common_options)
+    if admin:
+        from signaling.admin_cli.main import add_commands
+
+        add_commands(commands, _common_options)
+    else:
+        commands.add_parser("admin")
     return top
 
 
@@ -173,9 +177,12 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    options = parser().parse_args(given)
-    if options.command == "admin" and not is_local(options):
-        return run_remote(options)
+    options = parser(admin=not given or given[0] == "admin" or given[0].startswith("-")).parse_args(given)
+    if options.command == "admin":
+        from signaling.admin_cli.main import is_local, run_remote
+
+        if not is_local(options):
+            return run_remote(options)
     try:
         settings = load_settings(file=options.config)
         changes = {
@@ -211,6 +218,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "doctor":
         return _doctor(settings, options)
     if options.command == "admin":
+        from signaling.admin_cli.main import run_local
+
         return run_local(settings, options)
     try:
         commands = {"hub": _hub, "keyholder": _keyholder, "relay": _relay, "echo": _echo}

@@ -12,27 +12,6 @@ from redis.asyncio import Redis
 from signaling.storage.gather import Gather
 from signaling.storage.scrub import scrub_memory
 
-
-class PersistentStoreError(RuntimeError):
-    """The Redis for address books writes to disk. It must not (P07): the hub refuses to start."""
-
-
-async def check_not_persistent(redis: Redis) -> None:
-    """Raise ``PersistentStoreError`` unless the server has ``save ""`` and ``appendonly no``."""
-    save: Any = await redis.config_get("save")
-    append: Any = await redis.config_get("appendonly")
-    values = {_text(k): _text(v) for k, v in {**save, **append}.items()}
-    if values.get("save", "?") != "" or values.get("appendonly", "?") != "no":
-        raise PersistentStoreError(
-            'the Redis for address books persists (save or appendonly is set). Promise P07 forbids that: set `save ""` and '
-            "`appendonly no` on it, or leave address_book_redis_url unset to use the embedded one"
-        )
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 # Everything of one change is one script: it is atomic, costs one round trip, and two uploads at once cannot pass the limit together.
 # KEYS: book; ARGV: account, limit, reset, number of removals, removals…, then pairs of token and entry
 _CHANGE: Final = """
@@ -117,7 +96,7 @@ class ContactStore:
         """Every account of which this store holds anything, some of them more than once."""
         for prefix in ("book:", "uploaded:"):
             async for key in self._redis.scan_iter(match=f"{prefix}*", count=500):
-                yield _text(key).removeprefix(prefix)
+                yield (key.decode() if isinstance(key, bytes) else str(key)).removeprefix(prefix)
 
     async def uploaded(self, account: str) -> bool:
         """Whether this live store has seen the user's book; False after the store was lost."""

@@ -6,10 +6,10 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from signaling.contacts.store import PersistentStoreError, check_not_persistent
 from signaling.doctor.finding import Trouble, concern
 from signaling.settings import Settings
 from signaling.storage.migrate import current_revision, revisions
+from signaling.storage.persistence import PersistentStoreError, check_not_persistent
 from signaling.storage.redis import any_redis_client, redis_client
 from signaling.storage.sql import Database
 from signaling.telemetry.health import CheckError, check_skew, redis_clock

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from signaling.contacts.store import PersistentStoreError
+from signaling.storage.persistence import PersistentStoreError
 from signaling.wire.errors import Refused
 
 TIMEOUT: Final = 2.0

@@ -1,117 +1,38 @@
-"""What each kind of process tells its operators: which metrics, which checks."""
+"""What relays and key-holders tell their operators: which metrics, which checks. The hub's: ``hub_wiring.py``."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from redis.asyncio import Redis
-
-from media.control import RelayControl, RelayDirectory
+from media.control import RelayControl
 from media.metrics import RelayMetrics
 from media.relay import Relay
-from signaling.calls.counts import Step
-from signaling.contacts.discovery import Discovery
-from signaling.contacts.keyholder import KeyHolder
-from signaling.contacts.store import check_not_persistent
 from signaling.settings import Settings
 from signaling.storage.redis import AnyRedis
-from signaling.storage.sql import Database
 from signaling.telemetry.health import Check, CheckError, Health, check_disk, check_skew, redis_clock
-from signaling.telemetry.keyholder import KeyHolderMetrics
 from signaling.telemetry.server import telling
 
-_NOT_INSTALLED: Final = "otlp_endpoint needs OpenTelemetry: pip install 'kloudtalk[tracing]'"
+if TYPE_CHECKING:  # a relay starts sooner without what a key-holder needs
+    from signaling.contacts.keyholder import KeyHolder
+
+NOT_INSTALLED: Final = "otlp_endpoint needs OpenTelemetry: pip install 'kloudtalk[tracing]'"
 
 
-async def _redis(redis: AnyRedis) -> str:
+async def check_redis(redis: AnyRedis) -> str:
+    """Whether Redis answers. Raises what the client raises."""
     await redis.ping()
     return "answers"
 
 
-async def _clock(redis: AnyRedis) -> str:
+async def check_clock(redis: AnyRedis) -> str:
+    """Whether this machine's clock is that of Redis. Raises ``CheckError``."""
     return check_skew(await redis_clock(redis))
 
 
-async def _disk(settings: Settings) -> str:
+async def check_folder(settings: Settings) -> str:
+    """Whether there is room where the data are. Raises ``CheckError``."""
     return check_disk(settings.data_dir)
-
-
-def hub_health(
-    *,
-    redis: AnyRedis,
-    book_redis: Redis,
-    database: Database,
-    discovery: Discovery,
-    relays: RelayDirectory,
-    settings: Settings,
-    draining: Callable[[], bool],
-) -> Health:
-    """What a hub needs. Without Redis or SQL nothing goes; without the others, calls do."""
-
-    async def sql() -> str:
-        await database.ping()
-        return f"{database.engine.dialect.name} answers"
-
-    async def book() -> str:
-        await book_redis.ping()
-        await check_not_persistent(book_redis)
-        return "answers, and does not persist"
-
-    async def keyholder() -> str:
-        await discovery.ping()
-        return "answers"
-
-    async def relay() -> str:
-        found = await relays.relays()
-        if not found:
-            raise CheckError("no relay runs: calls that no direct way and no TURN server carries fail")
-        if all(one.pairs >= one.capacity for one in found):
-            raise CheckError("every relay is full")
-        return f"{len(found)} running, {sum(one.pairs for one in found)} of {sum(one.capacity for one in found)} calls"
-
-    async def taking() -> str:
-        if draining():
-            raise CheckError("the hub is about to end, and hands its clients over")
-        return "takes clients"
-
-    checks = [
-        Check("clients", taking),
-        Check("redis", partial(_redis, redis)),
-        Check("sql", sql),
-        Check("address_book", book, essential=False),
-        Check("keyholder", keyholder, essential=False),
-        Check("disk", partial(_disk, settings), essential=database.engine.dialect.name == "sqlite"),
-        Check("clock", partial(_clock, redis), essential=False),
-    ]
-    if settings.relay:
-        checks.append(Check("relay", relay, essential=False))
-    return Health(checks)
-
-
-class Tracing(Protocol):
-    """Spans of a hub's calls (``traces.CallTraces``)."""
-
-    def take(self, step: Step, now: float) -> None:
-        """A step of a call that was stored."""
-
-    def leg(self, call: str) -> AbstractContextManager[str]:
-        """While a device gets a leg of a relay."""
-
-    async def close(self) -> None:
-        """Send what waits."""
-
-
-def call_traces(settings: Settings, node: str) -> Tracing | None:
-    """Spans for OpenTelemetry, where they are wanted. Raises ``ValueError`` when what they need is not installed."""
-    if settings.otlp_endpoint is None:
-        return None
-    try:
-        from signaling.telemetry.traces import CallTraces
-    except ImportError:
-        raise ValueError(_NOT_INSTALLED) from None
-    secret = (settings.keyholder_secret or "").encode()
-    return CallTraces(endpoint=settings.otlp_endpoint, secret=secret, node=node, share=settings.otlp_share)
 
 
 @asynccontextmanager
@@ -122,7 +43,7 @@ async def _relay_traces(relay: Relay, control: RelayControl, settings: Settings)
     try:
         from signaling.telemetry.traces import RelayTraces
     except ImportError:
-        raise ValueError(_NOT_INSTALLED) from None
+        raise ValueError(NOT_INSTALLED) from None
     traces = control.observer = RelayTraces(endpoint=settings.otlp_endpoint, relay=control.id)
     relay.on_release.append(traces.released)
     try:
@@ -133,9 +54,11 @@ async def _relay_traces(relay: Relay, control: RelayControl, settings: Settings)
 
 
 @asynccontextmanager
-async def observe_keyholder(holder: KeyHolder, settings: Settings) -> AsyncIterator[None]:
+async def observe_keyholder(holder: "KeyHolder", settings: Settings) -> AsyncIterator[None]:
     """For ``keyholder.run_keyholder``."""
-    health = Health([Check("disk", partial(_disk, settings), essential=False)])
+    from signaling.telemetry.keyholder import KeyHolderMetrics
+
+    health = Health([Check("disk", partial(check_folder, settings), essential=False)])
     async with telling(
         "keyholder", KeyHolderMetrics(holder.counts), health=health, host=settings.metrics_host, port=settings.metrics_port
     ):
@@ -155,9 +78,9 @@ async def observe_relay(relay: Relay, control: RelayControl, redis: AnyRedis, se
 
     health = Health(
         [
-            Check("redis", partial(_redis, redis)),
+            Check("redis", partial(check_redis, redis)),
             Check("offered", offered),
-            Check("clock", partial(_clock, redis), essential=False),
+            Check("clock", partial(check_clock, redis), essential=False),
         ]
     )
     async with (

@@ -5,10 +5,11 @@ from sqlalchemy import delete, insert
 
 from signaling.accounts.directory import Directory
 from signaling.contacts.service import ContactService
-from signaling.contacts.store import ContactStore, PersistentStoreError, check_not_persistent
+from signaling.contacts.store import ContactStore
 from signaling.privacy.consents import ConsentService
 from signaling.privacy.owed import OwedErasures, What
 from signaling.privacy.purposes import text_hash
+from signaling.storage.persistence import PersistentStoreError, check_not_persistent
 from signaling.storage.tables import accounts
 from signaling.wire.errors import ErrorCode, Refused
 from signaling.wire.rest import ChangeConsent, ChangeContacts, Entry, Purpose
