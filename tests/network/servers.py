@@ -113,9 +113,9 @@ def _listens(lab: Lab) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def service(lab: Lab, folder: Path, *, turn: bool, relay: bool) -> AsyncIterator[Service]:
-    """The service at ``ORIGIN``. Started again with the same folder it knows the same people."""
-    more: dict[str, str] = {}
+async def service(lab: Lab, folder: Path, *, turn: bool, relay: bool, **settings: str) -> AsyncIterator[Service]:
+    """The service at ``ORIGIN``. Started again with the same folder it knows the same people. ``settings``: more of its environment."""
+    more = dict(settings)
     if turn:
         more["KLOUDTALK_STUN_URLS"] = f"stun:{TURN}:3478"
         urls = (f"turn:{TURN}:3478?transport=udp", f"turn:{TURN}:3478?transport=tcp", f"turns:{TURN_NAME}:443?transport=tcp")
