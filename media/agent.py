@@ -48,6 +48,9 @@ class SharedSocket(Protocol):
     def send(self, data: bytes, address: Address) -> None:
         """Send a STUN message."""
 
+    def reaches(self, address: Address) -> bool:
+        """Whether an address can be a client's: of those who come by TCP, whether the connection is still there."""
+
 
 class Owner(Protocol):
     """The leg, as its agents see it."""
@@ -251,6 +254,8 @@ class IceAgent(Connection):
             return
         protocol = pair.protocol
         assert isinstance(protocol, SharedProtocol)  # noqa: S101 - there are no others
+        if not protocol.socket.reaches(pair.remote_addr):
+            return
         self._owner.heard()
         self._owner.verified(self, protocol.socket, pair.remote_addr)
         if pair.nominated:

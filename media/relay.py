@@ -43,10 +43,16 @@ class RelaySocket:
     candidates: Sequence[Candidate]
     plane: Plane
     waiting: dict[bytes, SharedProtocol]
+    front: Front | None = None
+    """Through which clients reach it; None: by themselves."""
 
     def send(self, data: bytes, address: Address) -> None:
         """Send a STUN message."""
         self.plane.send(self.number, data, address)
+
+    def reaches(self, address: Address) -> bool:
+        """See ``agent.SharedSocket``."""
+        return self.front is None or address in self.front.addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +124,10 @@ class Relay:
         opened here. Raises ``OSError`` when that fails.
         """
         sockets = [RelaySocket(number, [udp_candidate(number, public)], plane, {}) for number, public in enumerate(self.public)]
-        if self.tcp:
+        if front is not None:
             first = len(sockets)
-            sockets.append(RelaySocket(first, [tcp_candidate(first + i, public) for i, public in enumerate(self.tcp)], plane, {}))
+            candidates = [tcp_candidate(first + i, public) for i, public in enumerate(self.tcp)]
+            sockets.append(RelaySocket(first, candidates, plane, {}, front))
         self._front = front
         self._shared = Shared(plane, sockets, self.own_counts, clock=self._clock)
         self._free = list(range(plane.slots // 2))

@@ -13,7 +13,7 @@ import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from media.framing import Deframer, FrameError, framed
 from media.gate import GateCounts
@@ -82,6 +82,8 @@ class Front:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.inside = inside
+        self.addresses: set[Address] = set()
+        """On the loopback, of the connections that are open and have proved themselves."""
         self.relay = relay
         self.counts = counts
         self.rate = rate
@@ -183,19 +185,18 @@ class _Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Refuse it, or give it a moment to prove itself."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is TCP
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # it is TCP's; uvloop's have no common class
         peer = transport.get_extra_info("peername")
         self.key = _key(peer[0]) if peer else ""
         if not peer or not self._front.came(self):
             self._ended = True
-            transport.abort()
+            self._transport.abort()
             return
         plain = transport.get_extra_info("socket")
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(AttributeError, OSError):  # Linux has it
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
-        transport.set_write_buffer_limits(high=0)
+        self._transport.set_write_buffer_limits(high=0)
         self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._late)
 
     def get_buffer(self, _sizehint: int) -> bytearray:
@@ -248,6 +249,7 @@ class _Connection(asyncio.BufferedProtocol):
             self._front.counts.tcp_refused += 1
             return None
         self._inside, self._address = inside, (host, port)
+        self._front.addresses.add(self._address)
         self._proved_at = self._front.clock()
         self._front.proved(self)
         if self._timer is not None:
@@ -331,6 +333,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._waiting.clear()
         if self._inside is not None:
             # first: the port may be another connection's next
+            self._front.addresses.discard(self._address)
             self._front.relay.gone(self._address)
             asyncio.get_running_loop().remove_reader(self._inside.fileno())
             self._inside.close()

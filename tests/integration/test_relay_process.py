@@ -19,6 +19,7 @@ from media.native import NativePlane
 from media.plane import PythonPlane
 from signaling.storage.redis import any_redis_client
 from tests.conftest import eventually
+from tests.integration.test_relay_tcp import TcpDevice
 from tests.integration.test_serve import kloudtalk, run
 from tests.relay_client import RTP, Device, parameters, relay
 
@@ -58,9 +59,9 @@ async def relays(directory: RelayDirectory, count: int) -> list[str]:
     return [relay.id for relay in found]
 
 
-async def connected(directory: RelayDirectory, relay: str, pair: str) -> tuple[Device, Device]:
+async def connected(directory: RelayDirectory, relay: str, pair: str, first: type = Device) -> tuple[Device, Device]:
     """Two devices, connected over a relay."""
-    devices = Device(), Device()
+    devices = first(), Device()
     legs = [await directory.leg(relay, pair=pair, side=side, remote=device.credentials) for side, device in enumerate(devices)]
     await asyncio.gather(*(device.connect(parameters(leg)) for device, leg in zip(devices, legs, strict=True)))
     return devices
@@ -102,10 +103,11 @@ async def test_a_relay_that_is_ended_says_so_and_carries_its_calls_until_they_ha
 
 @pytest.mark.parametrize("plane", ["python", "auto"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-async def test_it_relays(plane, host, process, directory):
+@pytest.mark.parametrize("first", [Device, TcpDevice])
+async def test_it_relays(plane, host, first, process, directory):
     async with process(KLOUDTALK_RELAY_PLANE=plane, KLOUDTALK_RELAY_ADDRESSES=host):
         (relay,) = await relays(directory, 1)
-        one, other = await connected(directory, relay, "pair")
+        one, other = await connected(directory, relay, "pair", first)
         await passes(one, other)
         await passes(other, one)
         await asyncio.gather(one.close(), other.close())

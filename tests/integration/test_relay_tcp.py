@@ -43,10 +43,14 @@ class TcpDevice:
 
     def check(self) -> None:
         """A check that nominates."""
-        self.send(request(self.leg, self, **{"USE-CANDIDATE": None}))
+        self.write(request(self.leg, self, **{"USE-CANDIDATE": None}))
 
-    def send(self, *packets: bytes) -> None:
-        """Media, DTLS, or anything."""
+    async def send(self, data: bytes) -> None:
+        """Send media or DTLS."""
+        self.write(data)
+
+    def write(self, *packets: bytes) -> None:
+        """Write anything that fits."""
         self.writer.write(b"".join(map(framed, packets)))
 
     async def receive(self) -> bytes:
@@ -70,7 +74,7 @@ class TcpDevice:
             answer = stun.Message(stun.Method.BINDING, stun.Class.RESPONSE, transaction_id=message.transaction_id)
             answer.attributes["XOR-MAPPED-ADDRESS"] = self.writer.get_extra_info("sockname")[:2]
             answer.add_message_integrity(self.credentials[1].encode())
-            self.send(bytes(answer))
+            self.write(bytes(answer))
         elif message.message_class is stun.Class.RESPONSE:
             assert message.check_message_integrity(self.leg.pwd.encode())
             self.connected.set()
@@ -128,10 +132,8 @@ async def test_who_speaks_tcp_is_joined_with_who_speaks_either(other):
     one, two = TcpDevice(), other()
     async with joined(one, two) as running:
         for number in range(50):
-            one.send(RTP + bytes([number]))
-            sent = two.send(DTLS + bytes([number]))
-            if sent is not None:
-                await sent
+            await one.send(RTP + bytes([number]))
+            await two.send(DTLS + bytes([number]))
         assert [await two.receive() for _ in range(50)] == [RTP + bytes([number]) for number in range(50)]
         assert [await one.receive() for _ in range(50)] == [DTLS + bytes([number]) for number in range(50)]
         assert counted(running).keys() == {"forwarded", "stun"}
@@ -160,7 +162,7 @@ async def test_a_connection_that_begins_with_anything_else_is_closed_without_a_w
     async with relay() as running:
         stranger = TcpDevice()
         await stranger.open(running.tcp[0])
-        stranger.send(first, RTP)
+        stranger.write(first, RTP)
         async with asyncio.timeout(4):
             await stranger.ended.wait()
         assert stranger.received.empty()
@@ -182,7 +184,7 @@ async def test_a_check_with_wrong_credentials_closes_the_connection(wrong, count
         device = TcpDevice()
         leg = await running.leg("pair", 0, device.credentials)
         await device.open(running.tcp[0])
-        device.send(request(leg, device, **wrong))
+        device.write(request(leg, device, **wrong))
         async with asyncio.timeout(4):
             await device.ended.wait()
         assert counted(running) == {counter: 1}
@@ -197,7 +199,7 @@ async def test_only_what_ice_has_verified_passes_the_gate_on_a_connection_too():
         device.leg, thief = leg, TcpDevice()
         thief._ice = lambda _message: None  # it cannot answer
         await thief.open(running.tcp[0])
-        thief.send(request(leg, device), RTP)
+        thief.write(request(leg, device), RTP)
         await eventually(lambda: running.counts().unverified == 1)
         assert running.connected("pair") == (False, False)
         await thief.close()
@@ -244,8 +246,33 @@ async def test_a_client_whose_connection_ended_comes_back_by_another_in_the_same
         await eventually(lambda: running.connected("pair") == (True, True))
         await two.send(DTLS)
         assert await one.receive() == DTLS
-        one.send(RTP)
+        one.write(RTP)
         assert await two.receive() == RTP
+
+
+async def test_who_sends_to_the_loopback_by_itself_is_nobody_though_it_has_credentials():
+    async with relay() as running:
+        device = Device()
+        leg = await running.leg("pair", 0, device.credentials)
+        inside = running._front.inside
+        straight = LegParameters(leg.ufrag, leg.pwd, (f"candidate:1 1 udp 1 {inside[0]} {inside[1]} typ host",))
+        await device.connect(straight)
+        await device.send(RTP)
+        await eventually(lambda: running.counts().unverified == 1)
+        assert running.connected("pair") == (False, False)
+        await device.close()
+
+
+async def test_a_check_that_is_answered_as_the_connection_ends_opens_no_gate():
+    one, two = TcpDevice(), Device()
+    async with joined(one, two) as running:
+        agent = running._pairs["pair"].legs[0]._selected
+        (pair,) = [pair for pair in agent._check_list if pair.nominated]
+        await one.close()
+        await eventually(lambda: running.connected("pair") == (False, True))
+        agent.check_complete(pair)
+        assert running.connected("pair") == (False, True)
+        assert running._shared.owners.keys() == {(0, two.address)}
 
 
 async def test_a_connection_lives_as_long_as_its_leg():
@@ -267,7 +294,7 @@ async def test_a_connection_that_ice_did_not_verify_in_time_is_closed(monkeypatc
         leg = await running.leg("pair", 0, None)
         device.leg = leg
         await device.open(running.tcp[0])
-        device.send(request(leg, device))
+        device.write(request(leg, device))
         await eventually(lambda: running.counts().stun == 1)
         running._front.sweep()
         async with asyncio.timeout(4):
