@@ -36,6 +36,7 @@ from signaling.cluster.messages import (
 )
 from signaling.cluster.service import Cluster
 from signaling.contacts.service import ContactService
+from signaling.defects import frames_only
 from signaling.gateway.socket import SocketGateway
 from signaling.presence.service import PresenceService
 from signaling.push.sender import Wake
@@ -107,6 +108,8 @@ class Events:
                     await work()
                 except STORE_ERRORS as error:
                     log.error("erasure: a store does not answer (%s); trying again in %.0f s", type(error).__name__, wait)
+                except Exception as error:
+                    log.error("erasure: defect %s; trying again in %.0f s", type(error).__name__, wait, exc_info=frames_only(error))
                 else:
                     return
                 await asyncio.sleep(wait)

@@ -74,6 +74,10 @@ async def test_an_operator_sees_what_goes_on_and_acts(hub: RunningHub, artifacts
         for running in (hub, other):
             await running.hub.operations.written()
         await check(laptop, "operator-sign-in", artifacts)
+        # as the hub sends a browser back that the single sign-on did not let in
+        await laptop.goto("about:blank")
+        await laptop.goto(url + "#refused=sign_in_failed")
+        await laptop.sees("The single sign-on did not let you in.")
         await enrol(laptop, hub, "ada")
         await laptop.sees("Media failed")
         await laptop.sees("Live")

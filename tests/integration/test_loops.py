@@ -14,6 +14,7 @@ from signaling.calls.history import History
 from signaling.calls.relays import RelayService
 from signaling.calls.service import CallService
 from signaling.cluster.nodes import Nodes
+from signaling.events import Events
 from signaling.operations.figures import FigureKeeper
 from signaling.operations.hubs import HubLoads
 from signaling.presence.connected import Connected
@@ -136,6 +137,19 @@ async def test_every_loop_of_a_relay_goes_on(state_url, monkeypatch):
         await control.start()
         await eventually(lambda: min(seen.values()) > 2 and len(sampled) > 2, timeout=60)
         await control.close()
+
+
+async def test_what_must_be_done_is_tried_again_whatever_went_wrong(database):
+    events, tries = Events(database), []
+
+    async def work() -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            raise Surprise
+
+    events._surely(work)
+    await eventually(lambda: len(tries) == 2)
+    await events.close()
 
 
 async def test_a_sweep_that_breaks_does_not_hold_up_the_others(database):
