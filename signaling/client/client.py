@@ -723,6 +723,7 @@ class Client:
             media,
             leader=call._leads,
             relay=ways.relay,
+            servers=any(url.startswith("turn") for server in ways.ice_servers for url in server.urls),
             say=lambda kind, body: self._signal(call, kind, body),
             leg=leg,
             exhausted=failed,

@@ -38,6 +38,8 @@ class Ladder(Struct, frozen=True):
     """The caller."""
     relay: bool
     """A relay may be asked for."""
+    servers: bool = False
+    """There are TURN servers: who hides can do without the relay."""
     epoch: int = 0
     via: Via = Via.DIRECT
     carried: bool = False
@@ -213,7 +215,8 @@ def _flows(ladder: Ladder, event: Flows) -> tuple[Ladder, list[Act]]:
 def _next(ladder: Ladder) -> tuple[Ladder, list[Act]]:
     """This way does not carry: the other one."""
     if ladder.via is Via.RELAY:
-        again = ladder.hidden and ladder.relay and ladder.tried % 2 == 0
+        # once media flowed, a relay that falls silent is most likely there again in a moment
+        again = ladder.hidden and ladder.relay and (ladder.ever or not ladder.servers) and ladder.tried % 2 == 0
         via = Via.RELAY if again else Via.DIRECT
     else:
         via = Via.RELAY if ladder.relay else Via.DIRECT

@@ -52,6 +52,7 @@ class Route:
     Args:
         leader: this side made the offer: it called, or took the call over.
         relay: the server has a relay.
+        servers: it has TURN servers.
         say: tells the other side, sealed: a kind and a body.
         leg: asks the hub for this device's leg.
         exhausted: nothing is left to try.
@@ -63,6 +64,7 @@ class Route:
         *,
         leader: bool,
         relay: bool,
+        servers: bool,
         say: Callable[[str, dict[str, object]], Awaitable[None]],
         leg: AskForLeg,
         exhausted: Callable[[], None],
@@ -71,7 +73,7 @@ class Route:
         self._say = say
         self._leg = leg
         self._exhausted = exhausted
-        self._ladder = Ladder(leader, relay)
+        self._ladder = Ladder(leader, relay, servers)
         self._offer: str | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()

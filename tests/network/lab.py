@@ -104,6 +104,11 @@ class Lab:
         rules = "".join(f"{which}ip daddr {address} drop\n{which}ip saddr {address} drop\n" for address in addresses)
         self._nft(f"nat-{home}", "block", f"chain forward {{ type filter hook forward priority 5; {rules}\n}}\n")
 
+    def shut(self, ports: tuple[int, int] | None) -> None:
+        """Let nothing reach these ports of the servers (first, last), not even from one of them to another; None: undo it."""
+        rule = "" if ports is None else f"meta l4proto {{ udp, tcp }} th dport {ports[0]}-{ports[1]} drop"
+        self._nft("server", "shut", f"chain input {{ type filter hook input priority 5; {rule}\n}}\n")
+
     def loss(self, home: Home, percent: float) -> None:
         """Random loss of UDP at a home's router, both ways."""
         drop = f"meta l4proto udp numgen random mod 1000 < {round(percent * 10)} drop" if percent else ""

@@ -86,6 +86,19 @@ def test_the_way_back_is_looked_for_from_a_turn_server_too_by_the_leader_and_by_
     assert after(LEADER, HIDDEN, Flows(1))[1] == after(Ladder(leader=True, relay=False), HIDDEN, Flows(0, turn=True))[1] == []
 
 
+def test_who_hides_takes_turn_servers_when_the_relay_does_not_carry_and_without_them_the_relay_again():
+    served = Ladder(leader=True, relay=True, servers=True)
+    for failed in (Late(1), NoRelay(1)):
+        turned, acts = after(served, HIDDEN, failed)
+        assert (turned.epoch, turned.via) == (2, Via.DIRECT)
+        assert acts[0] is Do.OFFER
+        assert after(turned, Late(2))[0].via is Via.RELAY
+        assert after(LEADER, HIDDEN, failed)[0].via is Via.RELAY
+    again, _ = after(served, HIDDEN, Flows(1), Lost(1))
+    assert again.via is Via.RELAY
+    assert after(again, Late(2))[0].via is Via.DIRECT
+
+
 def test_without_a_relay_or_with_a_side_that_knows_no_epochs_the_first_way_is_all():
     alone = Ladder(leader=True, relay=False)
     assert after(alone, PLAIN, Late(0))[1] == []

@@ -1,4 +1,5 @@
 /** Calls: one at a time per device. The hub's events and the user's acts meet here, one after the other. */
+import { attempts, type Known } from "./attempts.js";
 import { randomId } from "./bytes.js";
 import { leaf } from "./certificates.js";
 import type { Contacts } from "./contacts.js";
@@ -62,14 +63,20 @@ interface Live {
   /** Whether the hub knows the call. */
   known: boolean;
   reported: boolean;
+  /** The way that the hub was told of last. */
+  told: wire.Rung | null;
   /** The other side's verified description: what DTLS must agree with. */
   remoteSdp: string;
-  tried: TriedWay[];
+  /** What became of the ways for the media so far; null: none was needed yet. */
+  tried: Tried | null;
   timers: Set<number>;
   interruptedAt: number | null;
   /** How many packets had come, and were lost, when it was last told how the call is heard. */
   heard: { at: number; received: number; lost: number } | null;
 }
+
+/** Filled in as a call goes on (`attempts.ts`). */
+interface Tried { restarted: boolean; leg: Known["leg"]; readonly carried: Set<TriedWay> }
 
 /** What this device tells the hub of a call. */
 type Report =
@@ -705,10 +712,12 @@ export class Calls {
     });
     live.media = media;
     const turn = ways.servers.some(isTurn);
-    live.tried = [...(live.hidden ? [] : ["direct"] as const), ...(turn && !(live.hidden && ways.relay) ? ["turn"] as const : [])];
-    this.#tried(live);
-    live.route = new Route(platform, media, live.leads, ways.relay, {
-      say: (kind, body) => this.#signal(live, kind, body),
+    live.tried = { restarted: false, leg: "unasked", carried: new Set() };
+    live.route = new Route(platform, media, live.leads, { relay: ways.relay, servers: turn }, {
+      say: (kind, body) => {
+        if (live.tried !== null && (kind === "restart" || kind === "restart_answer")) live.tried.restarted = true;
+        return this.#signal(live, kind, body);
+      },
       leg: (credentials, wanted) => this.#leg(live, credentials, wanted),
       peer: () => live.remoteSdp,
       flowing: (flowing) => { this.#flowing(live, flowing); },
@@ -717,25 +726,48 @@ export class Calls {
         if (this.#live !== live || call === null) return;
         this.#core.set({ call: { ...call, quality } });
         if (call.stage === "connected") this.#tellHeard(live, quality);
+        if (quality.rung !== null) {
+          live.tried?.carried.add(quality.rung === "host" || quality.rung === "srflx" ? "direct" : quality.rung === "relay" ? "relay" : "turn");
+          this.#tried(live);
+        }
       },
       exhausted: () => { if (this.#live === live && this.#core.state.call?.stage !== "connected") this.#fail(live); },
     });
     return media;
   }
 
-  /** Shows what was tried. */
-  #tried(live: Live, way?: TriedWay): void {
-    if (way !== undefined && !live.tried.includes(way)) live.tried.push(way);
+  /** Shows what was tried, once the callee has taken the call. `over`: nothing more will be. */
+  #tried(live: Live, over = false): void {
     const { call } = this.#core.state;
-    if (this.#live === live && call !== null) this.#core.set({ call: { ...call, tried: [...live.tried] } });
+    const { tried, media, ways } = live;
+    if (this.#live !== live || call === null || tried === null || media === null || ways === null || live.peer === null) return;
+    const hidden = live.hidden || live.peerHidden;
+    const now = attempts({
+      ...tried, hidden, servers: ways.servers.some(isTurn), relay: ways.relay, turned: media.turned, over,
+      turnTaken: tried.restarted || !(hidden && ways.relay && live.peerMoves),
+    });
+    if (JSON.stringify(now) !== JSON.stringify(call.tried)) this.#core.set({ call: { ...call, tried: now } });
+  }
+
+  #asked(live: Live, leg: Known["leg"]): void {
+    if (live.tried !== null) live.tried.leg = leg;
+    this.#tried(live);
   }
 
   /** This device's leg of the relay, over whichever connection to the hub gets through, for as long as it is wanted. */
   async #leg(live: Live, { ufrag, pwd }: IceCredentials, wanted: () => boolean): Promise<Leg> {
-    this.#tried(live, "relay");
-    const ok = await deliver(() => this.#core.socket, () => Promise.resolve({ type: "call.relay", call: live.id, ufrag, pwd }), () => this.#live === live && wanted());
-    if (ok?.leg === undefined) throw new KloudTalkError("no_relay");
-    return ok.leg;
+    this.#asked(live, "asked");
+    try {
+      const ok = await deliver(() => this.#core.socket, () => Promise.resolve({ type: "call.relay", call: live.id, ufrag, pwd }), () => this.#live === live && wanted());
+      if (ok === null) throw new KloudTalkError("timeout"); // nobody wants it any more
+      if (ok.leg === undefined) throw new KloudTalkError("no_relay");
+      this.#asked(live, "given");
+      return ok.leg;
+    } catch (error) {
+      const code = error instanceof KloudTalkError ? error.code : null;
+      if (code === "no_relay" || code === "no_relay_free") this.#asked(live, code === "no_relay" ? "none" : "full");
+      throw error;
+    }
   }
 
   /** Candidates that waited for the invite or the answer to be at the hub may go now. */
@@ -782,8 +814,9 @@ export class Calls {
         if (!genuine || this.#live !== live) return;
         const rung = this.#rung(); // the first look at the way is there by now
         if (!live.reported) this.#tell({ type: "call.connected", call: live.id, ...rung }, live.id, false);
-        else if (rung.rung !== undefined) this.#tell({ type: "call.moved", call: live.id, rung: rung.rung }, live.id, false);
-        live.reported = true;
+        // a look for a better way that was in vain is no move
+        else if (rung.rung !== undefined && rung.rung !== live.told) this.#tell({ type: "call.moved", call: live.id, rung: rung.rung }, live.id, false);
+        [live.reported, live.told] = [true, rung.rung ?? live.told];
       });
       return;
     }
@@ -858,7 +891,7 @@ export class Calls {
 
   #begin(of: Pick<Live, "id" | "outgoing" | "account" | "devices" | "local">): Live {
     const live: Live = {
-      ...of, leads: of.outgoing, since: 0, moving: false, former: new Set(), ways: null, peer: null, media: null, route: null, hidden: false, peerHidden: false, peerMoves: false, offer: null, early: [], outbox: [], known: false, reported: false, remoteSdp: "", tried: [], timers: new Set(), interruptedAt: null, heard: null,
+      ...of, leads: of.outgoing, since: 0, moving: false, former: new Set(), ways: null, peer: null, media: null, route: null, hidden: false, peerHidden: false, peerMoves: false, offer: null, early: [], outbox: [], known: false, reported: false, told: null, remoteSdp: "", tried: null, timers: new Set(), interruptedAt: null, heard: null,
     };
     this.#live = live;
     return live;
@@ -873,7 +906,7 @@ export class Calls {
       id: live.id, direction: live.outgoing ? "outgoing" : "incoming", stage, peer: { account: live.account, name: null, phone: null, device: null, verified: false, business: false },
       startedAt: now, connectedAt: null, endedAt: null, muted: false, held: false, peerMuted: false, peerHeld: false, media: "none", quality: UNKNOWN,
       safetyNumber: null, identityChanged: false, notices: state.notices.filter((notice) => notice.call === live.id), endReason: null,
-      tried: [...live.tried], heard: null,
+      tried: [], heard: null,
     };
     const known = this.#known(live.account);
     this.#core.set({
@@ -952,6 +985,7 @@ export class Calls {
 
   #end(live: Live, reason: EndReason): void {
     if (this.#live !== live) return;
+    this.#tried(live, true);
     const { call } = this.#core.state;
     this.#keepQuality(live);
     this.#close(live);

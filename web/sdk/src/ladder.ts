@@ -23,6 +23,8 @@ export interface Ladder {
   readonly tried: number;
   /** A relay may be asked for. */
   readonly relay: boolean;
+  /** There are TURN servers: who hides can do without the relay. */
+  readonly servers: boolean;
   /** One of the two hides its address: its packets go to a relay only. */
   readonly hidden: boolean;
   /** The other side knows epochs. */
@@ -84,8 +86,8 @@ export const RETURN_FRESH = 2_000;
 export const RETURN_LATER = 10_000;
 const RETURN_AT_MOST = 600_000;
 
-export function start(leader: boolean, relay: boolean): Ladder {
-  return { leader, epoch: 0, via: "direct", carried: false, ever: false, tried: 0, relay, hidden: false, moves: false, fresh: false, turn: false, returns: 0 };
+export function start(leader: boolean, relay: boolean, servers = false): Ladder {
+  return { leader, epoch: 0, via: "direct", carried: false, ever: false, tried: 0, relay, servers, hidden: false, moves: false, fresh: false, turn: false, returns: 0 };
 }
 
 export function advance(ladder: Ladder, event: LadderEvent): readonly [Ladder, readonly Act[]] {
@@ -114,7 +116,7 @@ export function advance(ladder: Ladder, event: LadderEvent): readonly [Ladder, r
     case "lost":
       return event.epoch === ladder.epoch ? next({ ...ladder, carried: false }) : [ladder, []];
     case "no_relay":
-      return event.epoch === ladder.epoch && ladder.via === "relay" ? next(ladder, ladder.hidden) : [ladder, []];
+      return event.epoch === ladder.epoch && ladder.via === "relay" ? next(ladder, ladder.hidden && !ladder.servers) : [ladder, []];
     case "network": {
       const next = { ...ladder, fresh: true, returns: 0 };
       // the relay first: it needs no luck, and nothing that the browser has yet to find out. Direct ways are looked for from there
@@ -136,9 +138,10 @@ export function advance(ladder: Ladder, event: LadderEvent): readonly [Ladder, r
 
 /**
  * This way does not carry: the relay, and the relay again, once. When it was the relay that died, the hub says so; when it carried and nobody said
- * anything, one of the two is on another network. `again`: a relay that did not carry may be asked for once more.
+ * anything, one of the two is on another network. `again`: a relay that did not carry may be asked for once more. Not where one hides and media never
+ * flowed: then the relay was the first to be tried, and TURN servers, which may be reached over TCP, are as good.
  */
-function next(ladder: Ladder, again = true): readonly [Ladder, readonly Act[]] {
+function next(ladder: Ladder, again = ladder.ever || !(ladder.hidden && ladder.servers)): readonly [Ladder, readonly Act[]] {
   const via: Via = ladder.relay && (ladder.via === "direct" || (again && ladder.tried % 2 === 0)) ? "relay" : "direct";
   return move({ ...ladder, tried: ladder.tried + 1 }, via);
 }

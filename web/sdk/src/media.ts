@@ -41,6 +41,7 @@ export class Media {
   #leg: ReadonlySet<string> = new Set();
   /** Of DTLS; null before the first answer. */
   #active: boolean | null = null;
+  #turned: "found" | "refused" | "none" = "none";
   /** Negotiations that were begun: one that waits for the server stops when another has begun. */
   #begun = 0;
   #closed = false;
@@ -68,6 +69,10 @@ export class Media {
       else this.#gathered(candidate.toJSON());
       this.#flush ??= platform.setTimeout(() => { this.#send(); }, BATCH);
     };
+    pc.onicecandidateerror = ({ errorCode }) => {
+      // 701: no answer from the server (W3C WebRTC, section 4.8.2)
+      if (errorCode !== 701 && this.#turned === "none") this.#turned = "refused";
+    };
     pc.onconnectionstatechange = () => {
       const state = pc.connectionState;
       if (!this.#closed && (state === "connected" || state === "disconnected" || state === "failed")) events.state(state);
@@ -76,6 +81,11 @@ export class Media {
 
   get remote(): MediaStream {
     return this.#remote;
+  }
+
+  /** What TURN servers gave so far: a candidate, a refusal, nothing. Firefox does not tell of refusals. */
+  get turned(): "found" | "refused" | "none" {
+    return this.#turned;
   }
 
   get connected(): boolean {
@@ -224,6 +234,7 @@ export class Media {
   }
 
   #gathered(init: RTCIceCandidateInit): void {
+    if (/ typ relay( |$)/u.test(init.candidate ?? "")) this.#turned = "found";
     if (!this.#hidden) {
       this.#waiting.push(init);
       return;

@@ -58,11 +58,11 @@ export class Route {
   #flowing = false;
   #soundAt: number | null = null;
 
-  constructor(platform: Platform, media: Media, leader: boolean, relay: boolean, events: RouteEvents) {
+  constructor(platform: Platform, media: Media, leader: boolean, { relay, servers }: { readonly relay: boolean; readonly servers: boolean }, events: RouteEvents) {
     this.#platform = platform;
     this.#media = media;
     this.#events = events;
-    this.#ladder = start(leader, relay);
+    this.#ladder = start(leader, relay, servers);
   }
 
   get epoch(): number {

@@ -137,13 +137,21 @@ export interface CallState {
   readonly identityChanged: boolean;
   readonly notices: readonly SecurityNotice[];
   readonly endReason: EndReason | null;
-  /** Ways that were tried for the media so far. */
-  readonly tried: readonly TriedWay[];
+  /** Ways for the media, in the order of the ladder, and what became of each. Empty before the callee took the call. */
+  readonly tried: readonly Attempt[];
   /** In a test call: what the echo hears of this device. */
   readonly heard: Heard | null;
 }
 /** Host and reflexive addresses, the server's TURN servers, its relay. */
 export type TriedWay = "direct" | "turn" | "relay";
+/**
+ * `outcome`, null while it is not known: it `carried` media; nothing came through (`no_answer`); it was not tried as an address is to stay `hidden`; the
+ * server has `none`; its server is `unreachable`, or `refused`; every relay is `full`.
+ */
+export interface Attempt {
+  readonly way: TriedWay;
+  readonly outcome: "carried" | "no_answer" | "hidden" | "none" | "unreachable" | "refused" | "full" | null;
+}
 /** A connected call of this account at another of its devices: `takeOver` continues it here. */
 export interface CallElsewhere {
   readonly id: string;

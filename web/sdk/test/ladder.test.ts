@@ -39,6 +39,24 @@ describe("the caller", () => {
     expect(run(relayed, { type: "no_relay", epoch: 1 })[0]).toMatchObject({ epoch: 2, via: "direct" });
   });
 
+  test("where one hides, takes TURN servers when the relay does not carry or is not there, and the relay again after them", () => {
+    const hidden: LadderEvent = { type: "answered", hidden: true, moves: true };
+    for (const first of [{ type: "late", epoch: 1 }, { type: "no_relay", epoch: 1 }] as LadderEvent[]) {
+      const [turn, acts] = run(start(true, true, true), hidden, first);
+      expect(turn).toMatchObject({ epoch: 2, via: "direct" });
+      expect(acts).toEqual([{ act: "offer" }, { act: "wait", milliseconds: CONNECT_WITHIN }]);
+      expect(advance(turn, { type: "late", epoch: 2 })[0]).toMatchObject({ epoch: 3, via: "relay" });
+      expect(run(turn, flows(2, true))[1]).toEqual([]); // it is behind a server: there is nothing better to look for
+    }
+    // without TURN servers there is only the relay: it is asked for again, as one may be starting
+    expect(run(start(true, true), hidden, { type: "no_relay", epoch: 1 })[0]).toMatchObject({ epoch: 2, via: "relay" });
+    // in a call a relay that falls silent is most likely there again in a moment: once more, then TURN
+    const [again] = run(start(true, true, true), hidden, flows(1), { type: "lost", epoch: 1 });
+    expect(again).toMatchObject({ epoch: 2, via: "relay" });
+    expect(advance(again, { type: "late", epoch: 2 })[0]).toMatchObject({ epoch: 3, via: "direct" });
+    expect(advance(again, { type: "no_relay", epoch: 2 })[0]).toMatchObject({ epoch: 3, via: "direct" });
+  });
+
   test("keeps the relay where one hides", () => {
     const hidden: LadderEvent = { type: "answered", hidden: true, moves: true };
     expect(run(start(true, true), hidden, flows(1), { type: "lost", epoch: 1 })[0]).toMatchObject({ epoch: 2, via: "relay" });
@@ -132,7 +150,8 @@ describe("two sides", () => {
   test.each(Array.from({ length: 400 }, (_, seed) => seed))("settle on one way (%i)", (seed) => {
     const r = random(seed + 1);
     const hidden = r() < 0.2;
-    const make = (leader: boolean): Side => ({ ladder: start(leader, true), inbox: [], late: null, back: null, leg: -1, offered: 0, answered: 0 });
+    const servers = r() < 0.5;
+    const make = (leader: boolean): Side => ({ ladder: start(leader, true, servers), inbox: [], late: null, back: null, leg: -1, offered: 0, answered: 0 });
     const [caller, callee] = [make(true), make(false)];
     let lossy = true, [direct, relay] = [r() < 0.5, r() < 0.8];
     const other = (side: Side): Side => (side === caller ? callee : caller);

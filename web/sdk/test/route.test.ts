@@ -22,7 +22,7 @@ function calling(relay: boolean) {
   const platform = {
     now: () => Date.now(), setTimeout: (act: () => void, milliseconds: number) => setTimeout(act, milliseconds) as unknown as number, clearTimeout: (timer: number) => { clearTimeout(timer); },
   } as unknown as Platform;
-  const route = new Route(platform, media, true, relay, {
+  const route = new Route(platform, media, true, { relay, servers: true }, {
     say: async (kind, body) => { said.push(kind === "restart" ? `restart ${String(body["sdp"])}` : kind); },
     leg: async () => ({ ufrag: "l", pwd: "l", candidates: [] }),
     peer: () => "",

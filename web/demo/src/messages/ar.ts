@@ -617,9 +617,19 @@ const arabic: Catalogue = {
     "تسمع انقطاعات. اقترب من شبكة Wi-Fi، أو استعمل كابلًا، أو أوقف التنزيلات الأخرى.",
   "All is well: you are heard, and sound comes back.": "كل شيء على ما يرام: صوتك مسموع، والصوت يعود إليك.",
   "If you do not hear yourself, turn up the loudspeaker or choose another one.": "إذا لم تسمع نفسك فارفع صوت مكبّر الصوت أو اختر غيره.",
-  "directly": "مباشرة",
-  "through a TURN server": "عبر خادم TURN",
-  "Tried: {ways}.": "جُرّب: {ways}.",
+  "What was tried:": "ما الذي جُرّب:",
+  "Directly: nothing came through. Something between the two networks stops it.":
+    "مباشرةً: لم يصل شيء. هناك ما يمنعه بين الشبكتين.",
+  "Directly: not tried, as an address is to stay hidden.": "مباشرةً: لم يُجرَّب، لأن أحد العنوانين يجب أن يبقى مخفيًا.",
+  "Through a TURN server: nothing came through.": "عبر خادم TURN: لم يصل شيء.",
+  "Through a TURN server: there is none here.": "عبر خادم TURN: لا يوجد واحد هنا.",
+  "Through a TURN server: it could not be reached from your network.": "عبر خادم TURN: تعذّر الوصول إليه من شبكتك.",
+  "Through a TURN server: it refused.": "عبر خادم TURN: رفض الطلب.",
+  "Through the server's relay: nothing came through. Your network or theirs may block UDP.":
+    "عبر مُرحِّل الخادم: لم يصل شيء. ربما تحجب شبكتك أو شبكة الطرف الآخر UDP.",
+  "Through the server's relay: there is none at the moment.": "عبر مُرحِّل الخادم: لا يوجد واحد حاليًا.",
+  "Through the server's relay: the server could not be asked.": "عبر مُرحِّل الخادم: تعذّر سؤال الخادم.",
+  "Through the server's relay: it has too many calls at the moment.": "عبر مُرحِّل الخادم: لديه مكالمات كثيرة جدًا حاليًا.",
   "A test call to this server’s echo: a greeting, then what you say, a second later. It is encrypted as every call is, and nothing is recorded.":
     "مكالمة اختبار مع صدى هذا الخادم: تحية، ثم ما تقوله بعد ثانية. وهي مشفّرة مثل كل مكالمة، ولا يُسجَّل شيء.",
   "Sound check": "اختبار الصوت",

@@ -627,9 +627,19 @@ export default {
   "All is well: you are heard, and sound comes back.": "Alles in Ordnung: Du wirst gehört, und der Ton kommt zurück.",
   "If you do not hear yourself, turn up the loudspeaker or choose another one.":
     "Wenn du dich nicht hörst, stelle den Lautsprecher lauter oder wähle einen anderen.",
-  "directly": "direkt",
-  "through a TURN server": "über einen TURN-Server",
-  "Tried: {ways}.": "Versucht: {ways}.",
+  "What was tried:": "Was versucht wurde:",
+  "Directly: nothing came through. Something between the two networks stops it.":
+    "Direkt: Es kam nichts durch. Etwas zwischen den beiden Netzen hält es auf.",
+  "Directly: not tried, as an address is to stay hidden.": "Direkt: nicht versucht, da eine Adresse verborgen bleiben soll.",
+  "Through a TURN server: nothing came through.": "Über einen TURN-Server: Es kam nichts durch.",
+  "Through a TURN server: there is none here.": "Über einen TURN-Server: Hier gibt es keinen.",
+  "Through a TURN server: it could not be reached from your network.": "Über einen TURN-Server: Er war aus deinem Netz nicht zu erreichen.",
+  "Through a TURN server: it refused.": "Über einen TURN-Server: Er hat abgelehnt.",
+  "Through the server's relay: nothing came through. Your network or theirs may block UDP.":
+    "Über das Relay des Servers: Es kam nichts durch. Vielleicht sperrt dein Netz oder das der anderen Seite UDP.",
+  "Through the server's relay: there is none at the moment.": "Über das Relay des Servers: Zurzeit gibt es keines.",
+  "Through the server's relay: the server could not be asked.": "Über das Relay des Servers: Der Server war nicht zu fragen.",
+  "Through the server's relay: it has too many calls at the moment.": "Über das Relay des Servers: Es hat zurzeit zu viele Anrufe.",
   "A test call to this server’s echo: a greeting, then what you say, a second later. It is encrypted as every call is, and nothing is recorded.":
     "Ein Testanruf beim Echo dieses Servers: eine Begrüßung, dann was du sagst, eine Sekunde später. Er ist verschlüsselt wie jeder Anruf, und nichts wird aufgezeichnet.",
   "Sound check": "Tontest",

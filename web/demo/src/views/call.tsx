@@ -4,6 +4,7 @@ import { Icon } from "../icons";
 import { type Message, number, t, translated } from "../i18n";
 import { startSound } from "../ring";
 import { Avatar, clock, Failure, Modal, nobody, useAction, useNow, useTalk } from "../ui";
+import { Attempts } from "./attempts";
 import { SafetyNumber } from "./contacts";
 
 const ENDS: Record<NonNullable<CallState["endReason"]>, (call: CallState) => string> = {
@@ -33,7 +34,8 @@ export function Call() {
   const name = call === null ? "" : (call.peer.name ?? call.peer.phone ?? nobody());
   useEffect(() => (ringing ? startSound("ring", t("{name} is calling", { name })) : undefined), [ringing, name]);
   useEffect(() => (waiting && call?.stage === "ringing" ? startSound("ringback") : undefined), [waiting, call?.stage]);
-  const over = call?.stage === "ended" && call.notices.length === 0; // what is said about security waits to be read
+  // what is said about security, and of why there was no call, waits to be read
+  const over = call?.stage === "ended" && call.notices.length === 0 && !(call.endReason === "failed" && call.tried.length > 0);
   useEffect(() => {
     if (!over) return;
     const timer = setTimeout(() => client.dismissCall(), ENDED_SHOWN);
@@ -153,6 +155,7 @@ function Stage({ call, name, onAnswer }: { call: CallState; name: string; onAnsw
         </div>
       ) : null}
       {call.stage === "connected" || (call.safetyNumber !== null && call.identityChanged) ? <Details call={call} name={name} /> : null}
+      {ended && call.endReason === "failed" ? <Attempts call={call} /> : null}
       <Failure error={error} />
       {ended ? (
         <button type="button" class="wide" onClick={() => client.dismissCall()}>{t("Close")}</button>

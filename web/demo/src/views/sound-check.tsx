@@ -1,8 +1,9 @@
-import { finding, KloudTalkError, type CallState, type Finding, type TriedWay } from "@kloudtalk/sdk";
+import { finding, KloudTalkError, type CallState, type Finding } from "@kloudtalk/sdk";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ltr, type Message, number, t } from "../i18n";
 import { Icon } from "../icons";
 import { Failure, Title, useAction, useTalk } from "../ui";
+import { Attempts } from "./attempts";
 import { WAYS } from "./call";
 
 type Tone = "" | "warn" | "bad";
@@ -23,8 +24,6 @@ const FOUND: Record<Finding, { tone: Tone; said: Message; advice: Message | null
   loss_back: { tone: "warn", said: "Much of what you should hear gets lost on the way.", advice: "You hear gaps. Move closer to the Wi-Fi, use a cable, or stop other downloads." },
   well: { tone: "", said: "All is well: you are heard, and sound comes back.", advice: "If you do not hear yourself, turn up the loudspeaker or choose another one." },
 };
-
-const TRIED: Record<TriedWay, Message> = { direct: "directly", turn: "through a TURN server", relay: "through the server's relay" };
 
 /** dB that the meters show: from a quiet room to full scale. */
 const METER_FROM = -70;
@@ -60,7 +59,7 @@ export function SoundCheck() {
               <div class="grow">
                 <p><strong>{t(said.said)}</strong></p>
                 {said.advice === null ? null : <p>{t(said.advice)}</p>}
-                {found === "nothing_through" && shown !== null ? <p>{t("Tried: {ways}.", { ways: shown.tried.map((way) => t(TRIED[way])).join(", ") })}</p> : null}
+                {found === "nothing_through" && shown !== null ? <Attempts call={shown} /> : null}
               </div>
             </div>
           )}
