@@ -1,6 +1,8 @@
-"""CPU per packet of the relay, beside coturn in the same run: 172-byte RTP packets (Opus at 64 kbit/s, 20 ms) of many calls, both ways.
+"""CPU per packet of the relay, beside coturn and rtpengine in the same run: 172-byte RTP packets (Opus at 64 kbit/s, 20 ms) of many calls,
+both ways.
 
-Both are set up as in earnest: our devices come by the hub's way (Redis) and through ICE; coturn's allocate with credentials and bind a channel.
+All are set up as in earnest: our devices come by the hub's way (Redis) and through ICE; coturn's allocate with credentials and bind a channel;
+rtpengine's are offered and answered by its NG protocol, as a SIP proxy does, and forwarded in userspace.
 Server on one core, load on the other. The last line of stdout is the result.
 """
 
@@ -8,8 +10,10 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import functools
 import hashlib
 import os
+import re
 import resource
 import secrets
 import select
@@ -28,6 +32,7 @@ from redis.asyncio import Redis
 from bench.processes import end_on_signals, free_port, report, running, say
 from hatch_build import compile_plane
 from media.control import RelayDirectory
+from media.framing import framed
 from media.native import available
 from signaling.storage.embedded import EmbeddedValkey
 from tests.coturn_files import own_files
@@ -107,8 +112,30 @@ def answer(device: tuple[str, str], request: stun.Message, source: tuple[str, in
     return bytes(message)
 
 
-async def connected(url: str, calls: int) -> list[socket.socket]:
-    """Sockets of devices that are connected through the relay, the two of a call beside each other."""
+class Stream:
+    """A device that comes by TCP: its packets after their lengths (RFC 4571)."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.socket = socket.create_connection(address)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def send(self, packet: bytes) -> None:
+        """Send one."""
+        self.socket.sendall(framed(packet))
+
+    def recv(self, _most: int) -> bytes:
+        """The next one, whole."""
+        return self._exactly(int.from_bytes(self._exactly(2), "big"))
+
+    def _exactly(self, size: int) -> bytes:
+        got = self.socket.recv(size, socket.MSG_WAITALL)
+        if len(got) < size:
+            raise RuntimeError("the relay closed a connection")
+        return got
+
+
+async def connected(url: str, calls: int, *, tcp: bool) -> list[socket.socket]:
+    """Sockets of devices that are connected through the relay, the two of a call beside each other. ``tcp``: the first of them comes by TCP."""
     redis = Redis.from_url(url)
     directory = RelayDirectory(redis, lambda _pairs: None)
     directory.start()
@@ -116,17 +143,22 @@ async def connected(url: str, calls: int) -> list[socket.socket]:
         while not (relays := await directory.relays()):
             await asyncio.sleep(0.1)
     sockets: list[socket.socket] = []
-    waiting: dict[int, tuple[socket.socket, tuple[str, str], bytes]] = {}
+    made: socket.socket | Stream
+    waiting: dict[int, tuple[socket.socket | Stream, tuple[str, str], bytes]] = {}
     for call in range(calls):
         for side in (0, 1):
             device = secrets.token_hex(4), secrets.token_hex(16)
             leg = await directory.leg(relays[0].id, pair=f"call {call}", side=side, remote=device)
             if leg is None:
                 raise RuntimeError("the relay is full")
-            fields = leg.candidates[0].split()
-            made = udp((fields[4], int(fields[5])))
-            sockets.append(made)
-            waiting[made.fileno()] = made, device, check(device, leg)
+            by = "tcp" if tcp and side == 0 else "udp"
+            fields = next(fields for fields in map(str.split, leg.candidates) if fields[2] == by)
+            address = fields[4], int(fields[5])
+            made = Stream(address) if by == "tcp" else udp(address)
+            sockets.append(made.socket if isinstance(made, Stream) else made)
+            waiting[sockets[-1].fileno()] = made, device, check(device, leg)
+            if isinstance(made, Stream):
+                made.send(check(device, leg))
     await directory.close()
     await redis.aclose()
     until, resend = time.monotonic() + 30, 0.0
@@ -142,14 +174,16 @@ async def connected(url: str, calls: int) -> list[socket.socket]:
             made, device, _ = waiting[fd]
             message = stun.parse_message(made.recv(2048))
             if message.message_class is stun.Class.REQUEST:
-                made.send(answer(device, message, made.getpeername()))
+                made.send(answer(device, message, ("127.0.0.1", 9)))
                 del waiting[fd]
     await asyncio.sleep(0.5)
+    for one in sockets:
+        one.setblocking(False)
     return sockets
 
 
 @contextlib.contextmanager
-def our_relay(folder: Path, calls: int, plane: str) -> Iterator[tuple[int, list[socket.socket], list[Side]]]:
+def our_relay(folder: Path, calls: int, plane: str, *, tcp: bool = False) -> Iterator[tuple[int, list[socket.socket], list[Side]]]:
     """The relay with its calls connected: pid, sockets, sides."""
     valkey = EmbeddedValkey(folder / "valkey", persistent=False)
     valkey.start()
@@ -160,17 +194,22 @@ def our_relay(folder: Path, calls: int, plane: str) -> Iterator[tuple[int, list[
         "KLOUDTALK_RELAY_CAPACITY": str(calls + 10),
         "KLOUDTALK_RELAY_BANDWIDTH": "10000000",
         "KLOUDTALK_RELAY_PLANE": plane,
+        "KLOUDTALK_RELAY_TCP_PORT": "same" if tcp else "off",
     }
     try:
         with running(
             [sys.executable, "-m", "signaling", "relay"], folder / "relay.log", cores={SERVER_CORE}, env=environment
         ) as process:
-            sockets = asyncio.run(connected(valkey.url, calls))
-            yield process.pid, sockets, [Side(made.fileno(), 0, 0) for made in sockets]
+            sockets = asyncio.run(connected(valkey.url, calls, tcp=tcp))
+            yield process.pid, sockets, [_side(made) for made in sockets]
             for made in sockets:
                 made.close()
     finally:
         valkey.stop()
+
+
+def _side(made: socket.socket) -> Side:
+    return Side(made.fileno(), 2, SIZE) if made.type == socket.SOCK_STREAM else Side(made.fileno(), 0, 0)
 
 
 # --- coturn ---------------------------------------------------------------------------------------------------------------------------
@@ -250,9 +289,88 @@ def coturn(folder: Path, calls: int, _plane: str) -> Iterator[tuple[int, list[so
             made.close()
 
 
+# --- rtpengine ------------------------------------------------------------------------------------------------------------------------
+
+
+def bencode(value: object) -> bytes:
+    """Text and dictionaries of it, in bencode."""
+    if isinstance(value, dict):
+        return b"d" + b"".join(bencode(key) + bencode(of) for key, of in sorted(value.items())) + b"e"
+    text = str(value).encode()
+    return b"%d:%s" % (len(text), text)
+
+
+class NgClient:
+    """Asks rtpengine by its NG protocol: a cookie and a bencoded dictionary in a datagram."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = udp(("127.0.0.1", port))
+
+    def ask(self, **request: str) -> bytes:
+        """The answer, undecoded; what it says of descriptions stands in it as it is. Raises ``RuntimeError``."""
+        cookie = secrets.token_hex(8).encode()
+        self._socket.send(cookie + b" " + bencode({name.replace("_", "-"): value for name, value in request.items()}))
+        if not readable([self._socket.fileno()], 5):
+            raise RuntimeError("rtpengine does not answer")
+        answered = self._socket.recv(65_536)
+        if not answered.startswith(cookie) or b"6:result2:ok" not in answered:
+            raise RuntimeError(f"rtpengine refuses: {answered[:200]!r}")
+        return answered
+
+    def described(self, port: int, **request: str) -> int:
+        """Send the description of one side, which receives at a port; the port that the other side is told."""
+        sdp = f"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 111\r\na=rtpmap:111 opus/48000/2\r\n"
+        found = re.search(rb"m=audio (\d+) RTP/AVP", self.ask(**request, sdp=sdp))
+        if found is None:
+            raise RuntimeError("rtpengine answers without a port")
+        return int(found[1])
+
+
+@contextlib.contextmanager
+def rtpengine(folder: Path, calls: int, _plane: str) -> Iterator[tuple[int, list[socket.socket], list[Side]]]:
+    """Rtpengine in userspace (no kernel table), with its calls offered and answered."""
+    program = shutil.which("rtpengine")
+    if program is None:
+        raise RuntimeError("the peer is rtpengine: apt-get install rtpengine-daemon")
+    port = free_port(socket.SOCK_DGRAM)
+    command = [
+        program,
+        "--config-file=none",
+        "--foreground",
+        "--log-stderr",
+        "--log-level=4",
+        "--table=-1",
+        "--interface=127.0.0.1",
+        f"--listen-ng=127.0.0.1:{port}",
+        "--port-min=10000",
+        "--port-max=29999",
+        "--num-threads=1",
+        f"--pidfile={folder / 'pid'}",
+    ]
+    with running(command, folder / "rtpengine.log", cores={SERVER_CORE}) as process:
+        time.sleep(2)
+        client = NgClient(port)
+        sockets: list[socket.socket] = []
+        for number in range(calls):
+            one, other = udp(), udp()
+            call = {"call_id": f"call {number}", "from_tag": "one"}
+            other.connect(("127.0.0.1", client.described(one.getsockname()[1], command="offer", **call)))
+            one.connect(("127.0.0.1", client.described(other.getsockname()[1], command="answer", to_tag="other", **call)))
+            sockets += [one, other]
+        yield process.pid, sockets, [Side(made.fileno(), 0, 0) for made in sockets]
+        for made in sockets:
+            made.close()
+
+
 # --- the measurement --------------------------------------------------------------------------------------------------------------------
 
-SERVERS: Final = {"relay": (our_relay, "native"), "relay_python": (our_relay, "python"), "coturn": (coturn, "")}
+SERVERS: Final = {
+    "relay": (our_relay, "native"),
+    "relay_python": (our_relay, "python"),
+    "coturn": (coturn, ""),
+    "rtpengine": (rtpengine, ""),
+    "relay_tcp": (functools.partial(our_relay, tcp=True), "native"),
+}
 
 
 def measure(load: Any, folder: Path, name: str, *, rate: int, calls: int, seconds: float) -> dict[str, Any]:
@@ -302,8 +420,8 @@ def percentile(buckets: Any, share: float) -> int:
 
 
 def main() -> int:
-    """Measure all, coturn beside ours at each load."""
-    parser = argparse.ArgumentParser(description="CPU per packet of the relay beside coturn.")
+    """Measure all, one after the other at each load."""
+    parser = argparse.ArgumentParser(description="CPU per packet of the relay beside coturn and rtpengine.")
     parser.add_argument("--rates", type=int, nargs="+", default=[20_000, 60_000], help="packets a second of all calls together")
     parser.add_argument("--calls", type=int, nargs="+", default=[50, 500])
     parser.add_argument("--seconds", type=float, default=5.0, help="length of each measurement")
@@ -326,6 +444,8 @@ def main() -> int:
         for calls in options.calls:
             for rate in options.rates:
                 for name in SERVERS:
+                    if name == "relay_tcp" and (calls, rate) != (min(options.calls), min(options.rates)):
+                        continue  # one core has no more to give
                     os.sched_setaffinity(0, everywhere)  # what is started now inherits it
                     os.sched_setaffinity(0, {LOAD_CORE})
                     runs.append(measure(load, folder / str(len(runs)), name, rate=rate, calls=calls, seconds=options.seconds))
@@ -334,6 +454,7 @@ def main() -> int:
     worst = {
         name: max(run["us_per_packet"] for run in runs if run["server"] == name and run["offered_per_s"] == max(options.rates))
         for name in SERVERS
+        if name != "relay_tcp"
     }
     report(
         {
@@ -343,6 +464,8 @@ def main() -> int:
             "ratio": round(worst["relay"] / worst["coturn"], 2),
             "unit": "us",
             "ours_python": worst["relay_python"],
+            "rtpengine": worst["rtpengine"],
+            "ours_tcp": next(run["us_per_packet"] for run in runs if run["server"] == "relay_tcp"),
             "bytes": SIZE,
             "runs": runs,
         }

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-struct side { int fd; int prefix; /* bytes of TURN channel header before the packet, when sending and when receiving */ uint16_t channel; };
+struct side { int fd; int prefix; /* bytes before the packet, both ways: TURN channel header (4), or length in a stream (2) */ uint16_t channel; /* or the length */ };
 struct result { uint64_t sent, received, refused; double seconds; };
 
 static double now(void) {
@@ -47,13 +47,20 @@ __attribute__((visibility("default"))) int load_run(const struct side *sides, in
             for (int k = 0; k < 4; k++) rtp[4 + k] = (uint8_t)(ts >> (24 - 8 * k));
             memcpy(rtp + 8, &i, 4);
             memcpy(rtp + 12, &at, 8);
-            if (send(s->fd, packet, (size_t)(size + s->prefix), MSG_DONTWAIT) > 0) out->sent++; else out->refused++;
+            ssize_t gone = send(s->fd, packet, (size_t)(size + s->prefix), MSG_DONTWAIT | MSG_NOSIGNAL);
+            if (gone > 0 && gone < size + s->prefix) return -1; /* a stream that is full would go out of step */
+            if (gone > 0) out->sent++; else out->refused++;
         }
         int events = epoll_wait(epoll, ready, 256, 0);
         for (int e = 0; e < events; e++) {
             const struct side *s = &sides[ready[e].data.u32];
             for (int k = 0; k < 8; k++) {
-                ssize_t length = recv(s->fd, got, sizeof got, MSG_DONTWAIT);
+                ssize_t length = recv(s->fd, got, sizeof got, MSG_DONTWAIT | (s->prefix == 2 ? MSG_PEEK : 0));
+                if (s->prefix == 2) {
+                    ssize_t whole = length < 2 ? 2 : 2 + (got[0] << 8 | got[1]);
+                    if (length < whole) break;
+                    length = recv(s->fd, got, (size_t)whole, MSG_DONTWAIT);
+                }
                 if (length < size + s->prefix || got[s->prefix] != 0x80) { if (length < 0) break; continue; }
                 double sent_at, delay;
                 memcpy(&sent_at, got + s->prefix + 12, 8);
