@@ -139,7 +139,7 @@ export function advance(ladder: Ladder, event: LadderEvent): readonly [Ladder, r
 /**
  * This way does not carry: the relay, and the relay again, once. When it was the relay that died, the hub says so; when it carried and nobody said
  * anything, one of the two is on another network. `again`: a relay that did not carry may be asked for once more. Not where one hides and media never
- * flowed: then the relay was the first to be tried, and TURN servers, which may be reached over TCP, are as good.
+ * flowed: then the relay was the first to be tried, and TURN servers are as good for hiding.
  */
 function next(ladder: Ladder, again = ladder.ever || !(ladder.hidden && ladder.servers)): readonly [Ladder, readonly Act[]] {
   const via: Via = ladder.relay && (ladder.via === "direct" || (again && ladder.tried % 2 === 0)) ? "relay" : "direct";
