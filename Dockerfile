@@ -26,14 +26,12 @@ RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /data 
 COPY --from=build /opt/kloudtalk /opt/kloudtalk
 COPY --from=web /build/web/demo/dist /srv/kloudtalk/demo
 COPY --from=web /build/web/operator/dist /srv/kloudtalk/operator
-COPY --from=web /build/web/operator/dist /srv/kloudtalk/operator
 ENV PATH=/opt/kloudtalk/bin:/usr/local/bin:/usr/bin:/bin
 ENV PYTHONUNBUFFERED=1
 ENV KLOUDTALK_DATA_DIR=/data
 ENV KLOUDTALK_HOST=0.0.0.0
 ENV KLOUDTALK_METRICS_HOST=0.0.0.0
 ENV KLOUDTALK_WEB_ROOT=/srv/kloudtalk/demo
-ENV KLOUDTALK_OPERATOR_ROOT=/srv/kloudtalk/operator
 ENV KLOUDTALK_OPERATOR_ROOT=/srv/kloudtalk/operator
 USER 10001:10001
 VOLUME /data

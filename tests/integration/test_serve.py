@@ -44,9 +44,9 @@ async def run(*arguments: str, **environment: str) -> tuple[int, str]:
         return process.returncode, output.decode()
 
 
-async def ready(process) -> str:
+async def ready(process, seconds: float = 40) -> str:
     """The address, once it is printed."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(seconds):
         while line := (await process.stdout.readline()).decode():
             if "is ready: open " in line:
                 return line.split("open ")[1].split()[0]
