@@ -1,17 +1,17 @@
 """Thousands of clients that lose their sockets at once and come back as fast as the protocol lets them: ``python -m bench.stampede``.
 
-Twice: all their sockets are cut (a router fails), and the hub is killed and started again. Every client does as the SDK does: it opens again
-after a back-off with jitter, gives an attempt 8 s, and waits for as long as it is told to. Meanwhile some pairs of devices, which are not cut, go on
-calling each other. Each client has an address of its own, as on the internet.
+Twice: all their sockets are cut (a router fails), and the hub is killed and started again. Every client does as the SDK does (``bench/crowd.py``).
+Meanwhile some pairs of devices, which are not cut, go on calling each other. Each client has an address of its own, as on the internet.
 """
 
 import argparse
 import asyncio
+import contextlib
 import os
-import random
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,17 +19,23 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 from redis.asyncio import Redis
 
+from bench.crowd import Orders, Seen
 from bench.fleet import Fleet, fleet
-from bench.load import Device, Head, address_of
+from bench.load import Device, address_of
 from bench.processes import cpu_seconds, end_on_signals, report, say
 from bench.service import Account, seed
 from bench.signaling import Pair
 from signaling.contacts.store import ContactStore
 
-_PATIENCE: Final = 8.0
-"""Seconds from opening to ``sync``, then the SDK begins anew (``web/sdk/src/socket.ts``)."""
+_PROCESSES: Final = 2
+"""Processes of clients."""
+_PACE: Final = 1_000.0
+"""Clients that connect in a second, before there is any stampede."""
+_LINE: Final = 16 * 1024 * 1024
+"""Bytes of a report, at most."""
 _LIVE: Final = 20
 """Pairs that go on calling."""
 _PAUSE: Final = 0.5
@@ -38,97 +44,60 @@ _LIMIT: Final = 300.0
 """Seconds after which the run has failed."""
 
 
-def backoff(attempt: int, rng: random.Random) -> float:
-    """Seconds before the ``attempt``-th try (from 0), as the SDK's."""
-    return min(15.0, 0.25 * 2.0 ** min(attempt, 10)) * (0.5 + rng.random() / 2)
-
-
-class Client:
-    """One device that stays connected."""
-
-    def __init__(self, account: Account, number: int, crowd: "Crowd") -> None:
-        self.account, self._number, self._crowd = account, number, crowd
-        self.online = False
-        self._device: Device | None = None
-        self._ended = asyncio.Event()
-        self._told = 0.0
-
-    def heard(self, _device: Device, message: Head) -> None:
-        """What the hub says of this client's attempt."""
-        if message.type == "error":
-            self._told = message.retry_after
-            self._crowd.said[message.code] += 1
-
-    def cut(self) -> None:
-        """Lose the socket at once."""
-        if self._device is not None and self._device.transport is not None:
-            self._device.transport.abort()
-
-    async def live(self) -> None:
-        """Connect, wait for the end of it, connect again."""
-        crowd, loop, attempt = self._crowd, asyncio.get_running_loop(), 0
-        while True:
-            began, self._told, self._device = time.perf_counter(), 0.0, None
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    port = crowd.ports[0]
-                    _, self._device = await loop.create_connection(
-                        lambda port=port: Device("127.0.0.1", port, self.account.token, self.heard),
-                        "127.0.0.1", port, local_addr=(address_of(self._number), 0),
-                    )  # fmt: skip
-                    await self._device.ready
-            except TimeoutError:
-                crowd.failures["no sync in time"] += 1
-                self.cut()
-            except ConnectionRefusedError:
-                crowd.failures["no hub listens"] += 1
-            except OSError as error:
-                if self._told:
-                    crowd.waits += 1
-                else:
-                    crowd.failures[str(error)[:40]] += 1
-            else:
-                crowd.back(time.perf_counter() - began)
-                attempt, self.online = 0, True
-                await self._device.ended.wait()
-                self.online = False
-                crowd.gone()
-            await asyncio.sleep(max(backoff(attempt, crowd.rng), self._told))
-            attempt += 1
-
-
 class Crowd:
-    """All clients and what they met with."""
+    """All clients, in processes of their own (``bench/crowd.py``): one that has the calls to make too would be late for both."""
 
-    def __init__(self, accounts: list[Account], ports: dict[int, int]) -> None:
-        self.rng = random.Random(20261125)
-        self.ports = ports
-        self.clients = [Client(account, number, self) for number, account in enumerate(accounts)]
-        self.online = 0
-        self.everyone = asyncio.Event()
-        self.clear()
+    def __init__(self, accounts: list[Account], port: int) -> None:
+        self.accounts, self._port = accounts, port
+        self._processes: list[asyncio.subprocess.Process] = []
 
-    def clear(self) -> None:
-        """Forget what was counted."""
-        self.failures: Counter[str] = Counter()
-        self.said: Counter[str] = Counter()
-        self.hellos: list[float] = []
-        self.returns: list[float] = []
-        self.waits = 0
-        self.began = time.perf_counter()
+    async def start(self) -> None:
+        """Begin to connect; ``home`` says when all are."""
+        tokens = [account.token for account in self.accounts]
+        share = -(-len(tokens) // _PROCESSES)
+        for first in range(0, len(tokens), share):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "bench.crowd", stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=_LINE
+            )
+            self._processes.append(process)
+            orders = Orders(self._port, tokens[first : first + share], first, _PACE / _PROCESSES)
+            self._write(process, msgspec.json.encode(orders))
 
-    def back(self, seconds: float) -> None:
-        """A client is connected; it took so long from opening to ``sync``."""
-        self.hellos.append(seconds)
-        self.returns.append(time.perf_counter() - self.began)
-        self.online += 1
-        if self.online == len(self.clients):
-            self.everyone.set()
+    def say(self, word: bytes) -> None:
+        """Begin a round."""
+        for process in self._processes:
+            self._write(process, word)
 
-    def gone(self) -> None:
-        """A client lost its socket."""
-        self.online -= 1
-        self.everyone.clear()
+    async def home(self) -> Seen:
+        """Wait until everyone has been back since the round began; what they met with."""
+        seen = Seen(Counter(), Counter(), 0, [], [])
+        for process in self._processes:
+            assert process.stdout is not None
+            line = await process.stdout.readline()
+            if not line:
+                raise RuntimeError("a process of clients ended")
+            one = msgspec.json.decode(line, type=Seen)
+            seen.errors, seen.codes = Counter(seen.errors) + Counter(one.errors), Counter(seen.codes) + Counter(one.codes)
+            seen.waits += one.waits
+            seen.hellos += one.hellos
+            seen.returns += one.returns
+        return seen
+
+    async def stop(self) -> None:
+        """End the processes."""
+        for process in self._processes:
+            if process.stdin is not None:
+                process.stdin.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await process.wait()
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+    def _write(self, process: asyncio.subprocess.Process, line: bytes) -> None:
+        assert process.stdin is not None
+        process.stdin.write(line + b"\n")
 
 
 class Callers:
@@ -188,35 +157,34 @@ async def stampede(ships: Fleet, crowd: Crowd, callers: Callers | None, *, kill:
     """Cut everyone off at once; what it takes until all are back."""
     calm = callers.take() if callers is not None else []
     valkeys = [store.process.pid for store in (ships.valkey, ships.book) if store.process is not None]
-    crowd.clear()
-    crowd.everyone.clear()
+    began = time.perf_counter()
     if kill:
+        crowd.say(b"begin")
         ships.signal_hub(0, signal.SIGKILL)
         ships.hubs[0].wait()
         await asyncio.to_thread(ships.start_hub, 0)
         used = cpu_seconds([ships.hubs[0].pid])  # what the start takes does not count
     else:
         used = cpu_seconds([ships.hubs[0].pid])
-        for client in crowd.clients:
-            client.cut()
+        crowd.say(b"cut")
     stored = cpu_seconds(valkeys)
     up = time.perf_counter()
     async with asyncio.timeout(_LIMIT):
-        await crowd.everyone.wait()
+        seen = await crowd.home()
     used, stored = cpu_seconds([ships.hubs[0].pid]) - used, cpu_seconds(valkeys) - stored
     busy = callers.take() if callers is not None else []
-    count = len(crowd.clients)
+    count = len(crowd.accounts)
     result = {
         "clients": count,
-        "seconds": round(time.perf_counter() - crowd.began, 2),
+        "seconds": round(time.perf_counter() - began, 2),
         "seconds_since_the_hub_listens": round(time.perf_counter() - up, 2),
-        "told_to_wait": crowd.waits,
-        "errors": dict(crowd.failures),
-        "codes": dict(crowd.said),
-        "hello_p50_ms": at(crowd.hellos, 0.5),
-        "hello_p99_ms": at(crowd.hellos, 0.99),
-        "back_p50_s": round(sorted(crowd.returns)[count // 2], 2),
-        "back_p99_s": round(sorted(crowd.returns)[count * 99 // 100], 2),
+        "told_to_wait": seen.waits,
+        "errors": seen.errors,
+        "codes": seen.codes,
+        "hello_p50_ms": at(seen.hellos, 0.5),
+        "hello_p99_ms": at(seen.hellos, 0.99),
+        "back_p50_s": round(sorted(seen.returns)[count // 2], 2),
+        "back_p99_s": round(sorted(seen.returns)[count * 99 // 100], 2),
         "hub_cpu_ms_per_hello": round(1000 * used / count, 3),
         "valkey_cpu_ms_per_hello": round(1000 * stored / count, 3),
     }
@@ -246,15 +214,11 @@ async def run(folder: Path, clients: int, *, quiet: float = 5.0) -> dict[str, An
             await store.change(one.id, {other.discovery: "x"}, [], reset=False, limit=100)
             await store.change(other.id, {one.discovery: "x"}, [], reset=False, limit=100)
         await redis.aclose()
-        crowd, callers = Crowd(people[:clients], ships.ports), Callers(couples)
-        tasks: list[asyncio.Task[None]] = []
+        crowd, callers = Crowd(people[:clients], ships.ports[0]), Callers(couples)
         try:
-            for number, client in enumerate(crowd.clients):
-                tasks.append(asyncio.get_running_loop().create_task(client.live()))
-                if number % 50 == 49:
-                    await asyncio.sleep(0.05)
+            await crowd.start()
             async with asyncio.timeout(_LIMIT):
-                await crowd.everyone.wait()
+                await crowd.home()
             say(f"{clients} clients are connected")
             await callers.start(ships.ports[0])
             await asyncio.sleep(quiet)
@@ -265,8 +229,7 @@ async def run(folder: Path, clients: int, *, quiet: float = 5.0) -> dict[str, An
                 raise RuntimeError(f"calls failed meanwhile: {callers.errors}")
             return {"cut": cut, "killed": killed}
         finally:
-            for task in tasks:
-                task.cancel()
+            await crowd.stop()
             os.sched_setaffinity(0, cores)
             for line in ships.log(0).splitlines():
                 if "listening" not in line:
