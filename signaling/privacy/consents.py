@@ -1,12 +1,14 @@
 """Consents: each yes and each no is on record with its time, the policy version and the very text that was shown (P05, P21)."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from msgspec import UNSET
-from sqlalchemy import insert, select
+from sqlalchemy import Row, func, insert, select
 
 from signaling.privacy.purposes import is_current, text_hash
+from signaling.storage.gather import Gather
 from signaling.storage.sql import Database
 from signaling.storage.tables import consents
 from signaling.wire.errors import ErrorCode, Refused
@@ -32,6 +34,7 @@ class ConsentService:
         self._policy_version = policy_version
         self._on_withdrawn = on_withdrawn
         self._clock = clock
+        self._answers: Gather[tuple[str, str], Consent] = Gather(self._read)
 
     async def granted(self, account: str, purpose: Purpose) -> bool:
         """True only after an explicit yes, to the words that are asked now, that was not withdrawn: nothing new is collected without."""
@@ -71,22 +74,30 @@ class ConsentService:
         return Consent(purpose=purpose, granted=body.granted, at=now, policy_version=self._policy_version)
 
     async def _current(self, account: str, purpose: Purpose) -> Consent:
-        query = (
-            select(consents.c.granted, consents.c.at, consents.c.policy_version, consents.c.text_sha256)
-            .where(consents.c.account == account, consents.c.purpose == purpose)
-            .order_by(consents.c.id.desc())
-            .limit(1)
+        answer = await self._answers.get((account, purpose))
+        return Consent(purpose=purpose, granted=False, at=UNSET, policy_version=UNSET) if answer is None else answer
+
+    async def _read(self, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Consent]:
+        """The last answer to each, in one statement: everyone who connects may come by here."""
+        people, purposes = {account for account, _ in asked}, {purpose for _, purpose in asked}
+        last = (
+            select(func.max(consents.c.id))
+            .where(consents.c.account.in_(people), consents.c.purpose.in_(purposes))
+            .group_by(consents.c.account, consents.c.purpose)
         )
-        # not in a transaction: that would wait for whoever writes, and everyone who connects may come by here
-        rows = await self._database.fetch(query)
-        if not rows:
-            return Consent(purpose=purpose, granted=False, at=UNSET, policy_version=UNSET)
-        row = rows[0]
-        current = is_current(purpose, row.text_sha256)
-        return Consent(
-            purpose=purpose,
-            granted=row.granted and current,
-            at=row.at,
-            policy_version=row.policy_version,
-            changed=row.granted and not current,
-        )
+        # not in a transaction: that would wait for whoever writes
+        rows = await self._database.fetch(select(consents).where(consents.c.id.in_(last)))
+        return {(row.account, row.purpose): _consent(row) for row in rows}
+
+
+def _consent(row: Row[Any]) -> Consent:
+    """What stands, by the last answer: a yes to words that are asked no more is none, until the new ones are answered."""
+    purpose = Purpose(row.purpose)
+    current = is_current(purpose, row.text_sha256)
+    return Consent(
+        purpose=purpose,
+        granted=row.granted and current,
+        at=row.at,
+        policy_version=row.policy_version,
+        changed=row.granted and not current,
+    )
