@@ -188,10 +188,11 @@ class Crowd:
                     self._take(client, data)
                 else:
                     self._lost(client, "closed")
-        except ConnectionRefusedError:
-            self._lost(client, "no hub listens")
         except OSError as error:
-            self._lost(client, error.strerror or type(error).__name__)
+            # a hub that was killed resets what it had not read
+            early = client.stage in (Stage.OPENING, Stage.UPGRADING)
+            nobody = isinstance(error, ConnectionRefusedError) or (early and isinstance(error, ConnectionResetError))
+            self._lost(client, "no hub listens" if nobody else error.strerror or type(error).__name__)
 
     def _take(self, client: Client, data: bytes) -> None:
         buffer = client.buffer + data

@@ -130,6 +130,8 @@ _PSEUDONYMS: Final = 50_000
 """Pseudonyms of accounts that call, remembered."""
 _SHUTDOWN: Final = 5.0
 """Seconds that open requests have to finish when the hub ends."""
+_BACKLOG: Final = 65_535
+"""Connections that may wait to be taken, should all clients come at once; the kernel allows no more than ``net.core.somaxconn``."""
 _KEEP_ALIVE: Final = 150.0
 """Seconds that a connection may be open without a request being there, whole: longer than reverse proxies keep theirs."""
 
@@ -794,7 +796,7 @@ async def run_hub(settings: Settings) -> None:
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=4096, reuse_port=settings.workers > 1 or None)
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=_BACKLOG, reuse_port=settings.workers > 1 or None)
         await site.start()
         addresses = runner.addresses
         # a hub keeps hundreds of thousands of objects for its connections, and makes hardly any cycles: with Python's defaults a third

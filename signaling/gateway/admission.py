@@ -6,6 +6,9 @@ from typing import Final
 
 SOON: Final = 1.0
 """Seconds that a client may have to wait for its turn: clients give up after some 8 s, and on a bad network some of these are gone already."""
+TOO_LATE: Final = 4.0
+"""Seconds after which it is too late to let in who was not heard before: it might give up meanwhile. To tell it so takes a third of the time that letting
+it in takes, so it is not done to who may still make it."""
 LATEST: Final = 30.0
 """The longest that a client is told to wait, in seconds: half of the time that a party of a call has to come back."""
 _FIRST_GUESS: Final = 0.01
@@ -24,15 +27,20 @@ class Admission:
         self._last: float | None = None
         self._slot = 0.0
 
-    def arrive(self, now: float) -> float:
-        """A client says hello. Returns 0 when it may wait for its turn, else the seconds after which it is to come again."""
+    def arrive(self, now: float, late: float = 0.0) -> float:
+        """A client says hello. Returns 0 when it may wait for its turn, else the seconds after which it is to come again.
+
+        ``late``: seconds that it has waited already to be heard at all.
+        """
         queue = self.waiting * self._each
-        if queue <= SOON:
+        if queue <= SOON and late <= TOO_LATE:
             self.waiting += 1
             return 0.0
-        self._slot = max(self._slot + self._each, now + queue)
+        self._last = None  # what telling clients to wait takes is not what letting one in takes
+        free = now + late + queue
+        self._slot = max(self._slot + self._each, free)
         if self._slot > now + LATEST:  # begin anew, as those told first will be in by then
-            self._slot = now + queue
+            self._slot = free
         return min(LATEST, self._slot - now)
 
     def leave(self, now: float) -> None:

@@ -94,10 +94,10 @@ def fields_of(call: Ended) -> list[str]:
 
 def by_span(calls: Iterable[Ended]) -> dict[int, Counter[str]]:
     """Counters of each span."""
-    spans: dict[int, Counter[str]] = {}
+    names: dict[int, list[str]] = {}
     for call in calls:
-        spans.setdefault(span_of(call.at), Counter()).update(fields_of(call))
-    return spans
+        names.setdefault(span_of(call.at), []).extend(fields_of(call))
+    return {span: Counter(counted) for span, counted in names.items()}
 
 
 def _bucket(milliseconds: int) -> int:

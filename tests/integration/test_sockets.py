@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from signaling.accounts.blocking import Blocking
+from signaling.gateway.admission import TOO_LATE
 from signaling.operators.operator import Operator
 from signaling.privacy.restriction import Restriction
 from signaling.storage.tables import accounts
@@ -18,6 +20,8 @@ from signaling.wire.messages import CloseCode, ContactsWanted
 from signaling.wire.rest import BlockedFor
 from tests.conftest import eventually
 from tests.phones import Account, Phone, seed
+
+TRY_AGAIN_LATER = (1013).to_bytes(2, "big")
 
 
 async def connected(hub, stack: AsyncExitStack, account: Account) -> Phone:
@@ -157,3 +161,43 @@ async def test_who_is_shut_out_while_its_hello_is_looked_at_has_no_socket_after_
         await eventually(lambda: not hub.hub.sockets.online(phone.device))
         other = await connected(hub, stack, ben)  # whoever else came then stays
         assert (await other.ask("ping"))["type"] == "ok"
+
+
+def _handshake(url: str) -> tuple[socket.socket, bytes]:
+    """A connection that nobody has read from yet, and the request that makes it a WebSocket."""
+    host, port = url.removeprefix("http://").split(":")
+    key = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455, section 1.3
+    request = (
+        f"GET /v1/ws HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: kloudtalk.v1\r\n\r\n"
+    )
+    return socket.create_connection((host, int(port)), timeout=10), request.encode()
+
+
+def _until(sock: socket.socket, end: bytes) -> bytes:
+    heard = b""
+    while end not in heard and (more := sock.recv(4096)):
+        heard += more
+    return heard
+
+
+@pytest.mark.parametrize("late", ["upgrade", "hello"])
+async def test_a_client_that_was_heard_late_is_told_when_to_come_again_instead_of_waiting_on(hub, book_redis, late):
+    (account,) = await seed(hub.hub.database, book_redis, [1])
+    sock, request = _handshake(hub.url)
+    with sock:
+        sock.sendall(request)
+        if late == "upgrade":
+            time.sleep(TOO_LATE + 0.1)  # noqa: ASYNC251 - the hub, which lives in this loop, has too much to do
+        heard = b""
+        if late == "hello":
+            heard = await asyncio.to_thread(_until, sock, b"\r\n\r\n")
+            hello = json.dumps({"type": "hello", "id": 0, "token": next(iter(account.devices.values()))}).encode()
+            sock.sendall(bytes((0x81, 0x80 | len(hello), 0, 0, 0, 0)) + hello)
+            time.sleep(TOO_LATE + 0.1)  # noqa: ASYNC251
+        heard += await asyncio.to_thread(_until, sock, TRY_AGAIN_LATER)
+    assert b" 101 " in heard
+    assert b'"code":"unavailable"' in heard
+    assert b'"type":"ok"' not in heard
+    assert b"retry_after" in heard
+    assert TRY_AGAIN_LATER in heard
