@@ -27,6 +27,8 @@ from signaling.wire.rest import IceServers
 
 RATE: Final = 48_000
 _FRAME: Final = 960
+_WINDOW: Final = RATE // 10
+"""Samples in which a tone is looked for at a time."""
 
 
 class ToneTrack(MediaStreamTrack):  # type: ignore[misc]
@@ -253,6 +255,8 @@ class Listener:
     def __init__(self) -> None:
         self.frames = 0
         self._samples = array("h")
+        self._gone = 0
+        """Samples that lie too far back, and are not kept any more."""
         self._news = asyncio.Event()
 
     def __call__(self, frame: AudioFrame) -> None:
@@ -262,22 +266,22 @@ class Listener:
         self.frames += 1
         if len(self._samples) > 10 * RATE:
             del self._samples[: 5 * RATE]
+            self._gone += 5 * RATE
         self._news.set()
 
     async def hears(self, hz: float, timeout: float = 20.0) -> None:
         """Wait until a tone is clearly there: more of the loudness at ``hz`` than at all else. Raises ``TimeoutError``."""
         async with asyncio.timeout(timeout):
-            at = 0
+            at = self._gone
             while True:
-                while len(self._samples) < at + 4800:
+                while self._gone + len(self._samples) < at + _WINDOW:
                     self._news.clear()
                     await self._news.wait()
-                window = self._samples[at : at + 4800]
-                at += 4800
-                if len(self._samples) > 9 * RATE:
-                    at = max(0, len(self._samples) - RATE)
-                if _share(window, hz) > 0.5:
+                at = max(at, self._gone)
+                if _share(self._samples[at - self._gone : at - self._gone + _WINDOW], hz) > 0.5:
                     return
+                at += _WINDOW
+                await asyncio.sleep(0)  # whoever has seconds of it to go through lets the sound come in, and the time run out
 
 
 def _share(samples: array[int], hz: float) -> float:
