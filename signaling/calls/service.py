@@ -117,6 +117,8 @@ _RECENT: Final = 5.0
 """Seconds for which ended calls are remembered, to tell a store that lost its last writes that they ended."""
 _COMPARED: Final = 3
 """Seconds between looks whether what this hub knows is what is stored."""
+_PASSING: Final = 1.0
+"""Seconds that what devices are told may take from hub to hub: after that it is lost."""
 _DOUBT: Final = 30.0
 """Seconds for which it is not certain that a change whose answer did not come was not done."""
 _SIGNALS: Final = 10_000
@@ -290,6 +292,7 @@ class CallService:
         self._recent: deque[tuple[float, str, tuple[str, str], bytes]] = deque()
         self._versions: OrderedDict[str, bytes] = OrderedDict()
         self._doubtful: dict[str, float] = {}
+        self._owed: dict[str, float] = {}
         self._differed: dict[str, int] = {}
         self._looking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -384,6 +387,7 @@ class CallService:
         Raises ``Refused`` or ``RedisError`` when Redis does not answer.
         """
         device = session.device
+        self._owed.pop(device, None)
         keys = await self._store.pairs_of(session.account)
         keys += [pair.key for pair in self._pairs_with(device) if pair.key not in keys]
         if not keys:
@@ -578,9 +582,25 @@ class CallService:
                 # it has come to that hub while what it was to be told went to another one, which may be dead
                 self._cluster.send(node, Resync([device]))
         pair.nodes |= elsewhere
+        before = pair.calls
         self._adopt(pair, message.state)
+        self._owe(before, pair.calls)
         for text in message.texts:
+            if known:
+                self._owed.pop(text.device, None)
             self.deliver(text)
+
+    def _owe(self, before: dict[str, Call], calls: dict[str, Call]) -> None:
+        """A state was taken from elsewhere. What its devices here are to be told is on the way, or lost: they are looked at again."""
+        if before is calls:
+            return
+        now = self._clock()
+        for call_id in before.keys() | calls.keys():
+            old, new = before.get(call_id), calls.get(call_id)
+            for call in (old, new):
+                for device in () if call is None or old is new else _devices(call):
+                    if self._online(device) and _seen(old, device) != _seen(new, device):
+                        self._owed.setdefault(device, now)
 
     def _heard(self, pair: _Pair, device: str) -> bool:
         """Whether nothing is on its way to where a device was."""
@@ -840,6 +860,9 @@ class CallService:
         devices are sent `sync`. Raises ``RedisError`` or ``OSError``.
         """
         now = self._clock()
+        for device in [device for device, at in self._owed.items() if now - at >= _PASSING]:
+            del self._owed[device]
+            self._resync(device)
         self._doubtful = {key: at for key, at in self._doubtful.items() if now - at < _DOUBT}
         known = {pair.key: counter(pair.version) for pair in self._pairs.values() if not pair.busy}
         known |= {key: counter(self._versions.get(key, ABSENT)) for key in self._doubtful if key not in self._pairs}
@@ -1488,7 +1511,9 @@ class CallService:
     def _take_stored(self, pair: _Pair, version: bytes, calls: dict[str, Call]) -> None:
         """Take a state that this hub was not told of."""
         gone = [call for call in pair.calls.values() if call.id not in calls]
+        before = pair.calls
         self._set(pair, version, calls)
+        self._owe(before, calls)
         for device in {device for call in gone for device in _devices(call)}:
             self._resync(device)  # whoever ended the call may not have known that the device is here
 
@@ -1557,6 +1582,14 @@ def _devices(call: Call) -> tuple[str, ...]:
 def _same_devices(one: Call, other: Call) -> bool:
     """Whether two states of a call are at, or offered to, the same devices."""
     return one.callee_device == other.callee_device and one.devices == other.devices and one.caller_device == other.caller_device
+
+
+def _seen(call: Call | None, device: str) -> object:
+    """What a device has been told of a call, when it has been told everything."""
+    if call is None or not involves(call, device):
+        return None
+    stage = Stage.INVITING if call.stage is Stage.RINGING and device != call.caller_device else call.stage
+    return stage, call.answered, call.caller_device, call.callee_device
 
 
 def _event(device: str, message: ClientMessage) -> machine.Event:

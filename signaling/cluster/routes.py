@@ -18,7 +18,7 @@ _BATCH: Final = 500
 
 # KEYS: nodes; ARGV: this node, prefix, lease in ms, then, for each: operation ('+' or '-'), device, account, since when.
 # '+' takes a device from whichever hub had it and answers that hub, or '!' when that one has a newer socket of it: a hub may be slow to claim
-# for a client that has long gone elsewhere. '-' answers 1 if the device was still here.
+# for a client that has long gone elsewhere. '-' answers 0 if another hub has the device, else 1: also when this hub's own routes were lost.
 _APPLY: Final = """
 local me, prefix = ARGV[1], ARGV[2]
 local own = prefix .. me
@@ -41,7 +41,10 @@ for i = 4, #ARGV, 4 do
     if before ~= '!' then redis.call('HSET', own, device, ARGV[i + 3] .. ' ' .. ARGV[i + 2]) end
     out[#out + 1] = before
   else
-    out[#out + 1] = redis.call('HDEL', own, device)
+    local gone = 1
+    redis.call('HDEL', own, device)
+    for _, node in ipairs(others) do if redis.call('HEXISTS', prefix .. node, device) == 1 then gone = 0 end end
+    out[#out + 1] = gone
   end
 end
 redis.call('PEXPIRE', own, ARGV[3])

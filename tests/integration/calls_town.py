@@ -174,15 +174,26 @@ class Hub:
                     self.resyncs += [device for device in some if device in self.online - self.broken]
         return len(texts)
 
-    def let_go(self, device: str) -> None:
-        """It hears that a device has come to another hub."""
+    def let_go(self, device: str, *, told: bool = True) -> None:
+        """It hears that a device has come to another hub, or finds that its socket leads nowhere."""
         if device in self.broken:
             self.broken.discard(device)
             self.online.discard(device)
             who = self.town.session(device)
-            self.service.replaced(who)
+            if told:
+                self.service.replaced(who)
             self.service.leaving(who)
-            self.service.moved(who)
+            if device in self.town.routes:
+                self.service.moved(who)
+            else:
+                self.service.detach(who)
+
+    async def dies_untold(self) -> None:
+        """What it was asked for is stored, with what other hubs are told in one go; then it dies, and tells nobody anything."""
+        self.service._tell = self.service._latecomers = lambda *_: None
+        while tasks := [task for task in self.service._tasks if not task.done()]:
+            await asyncio.wait(tasks, timeout=5)
+        await self.town.crash(self)
 
     async def settle(self) -> None:
         """Until nothing is under way."""
@@ -344,9 +355,20 @@ class Town:
         for _ in range(30):
             await self.settle()
             if not sum([await hub.hear(1000) for hub in self.hubs]):
-                break
+                nowhere = [(hub, device) for hub in self.hubs for device in hub.broken]
+                if not nowhere:
+                    break
+                for hub, device in nowhere:  # whoever was to say that the device is elsewhere is dead
+                    hub.let_go(device, told=False)
         else:
             raise AssertionError("hubs never stop talking")
+
+    async def compare(self) -> None:
+        """Hubs compare what they know with what is stored, as they do every few seconds."""
+        for _ in range(2):
+            for hub in self.hubs:
+                await hub.service.compare()
+        await self.quiet()
 
     async def wait(self, seconds: float) -> None:
         """Time passes, and hubs look at their clocks; the last look is that for calls that nobody looks after."""

@@ -197,3 +197,20 @@ async def test_a_change_that_comes_too_late_is_not_done(redis, clock):
     clock.advance(LATE + 5)
     assert await store.commit([change]) == [None]
     assert await store.counters(["x" * 20, "k" * 20]) == [0, 1]
+
+
+async def test_a_state_that_came_without_what_the_device_was_to_be_told_is_told_by_sync(town):
+    call = name("call")
+    town.request(lambda n: m.CallInvite(n, call, name("B"), {name(d): SEALED for d in ("b1", "b2", "b3")}), A1)
+    await town.quiet()
+    town.request(lambda n: m.CallAccept(n, call, SEALED), B1)
+    await town.hubs[1].settle()
+    assert await town.redis.delete(inbox(town.hubs[0].node)) == 1  # that it was answered
+    await town.hubs[1].service.attach(town.session(B1))  # tells the other hub how the call stands, and nothing for its devices
+    await settled(town)
+    assert town.clients[A1].live == {call: m.Stage.INVITING}
+    town.clock.advance(2)
+    for _ in range(2):
+        await town.hubs[0].service.compare()
+    await settled(town)
+    assert town.clients[A1].live == {call: m.Stage.CONNECTING}
