@@ -1,13 +1,16 @@
 """Calls while hubs, Redis and networks fail: ``python -m bench.chaos``.
 
-Real clients at three hubs hold calls that ring and calls that are up. Something breaks; the clients come back on whatever hub there is, as
-the SDK does. Then, for each call, both sides must say the same: up on both, or ended on both with one reason; none may ring longer than its
-time, and none may end twice. A hub's silence is no excuse, and a client asks again when it was told ``unavailable``.
+Real clients at three hubs hold calls that ring and calls that are up. Something breaks, and people do not wait until it is whole again: calls
+that ring are taken or cancelled in the middle, calls that are up are hung up, by one side or by both. Clients come back on whatever hub
+there is, as the SDK does. Then, for each call, both sides must say the same: up on both, or ended on both with one reason; none may ring longer
+than its time, none may end twice, every request is answered, and when all have hung up, no call is left in the store. A hub's silence is no
+excuse, and a client asks again when it was told ``unavailable``.
 """
 
 import argparse
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
 import random
@@ -26,7 +29,7 @@ from typing import Any, Final
 import aiohttp
 from redis.asyncio import Redis
 
-from bench.fleet import Fleet, fleet
+from bench.fleet import MOVED, Fleet, fleet
 from bench.processes import end_on_signals, report, say
 from bench.service import Account, seed
 from signaling.contacts.store import ContactStore
@@ -34,6 +37,10 @@ from signaling.wire import base64url
 from signaling.wire.messages import RING_TIMEOUT
 
 _SEALED: Final = "s" * 400
+NO_ANSWER: Final = "no answer"
+"""What a request has got that was asked for a minute."""
+_DURING: Final = 20.0
+"""Seconds from the beginning of a fault over which people do things."""
 _LATE: Final = 8.0
 """Seconds by which a call may ring longer than its time: a hub that looks after a dead one's calls does so once a second, and the
 fault itself may have kept everyone from telling."""
@@ -45,6 +52,8 @@ class Device:
     def __init__(self, account: Account, urls: Callable[[], list[str]], rng: random.Random) -> None:
         self.account = account
         self.stages: dict[str, str] = {}
+        self.seqs: dict[str, int] = {}
+        """The newest change of each call that it knows: what is older and comes late is not heeded."""
         self.ends: Counter[str] = Counter()
         self.rang: dict[str, float] = {}
         self.ring_times: dict[str, float] = {}
@@ -105,7 +114,7 @@ class Device:
             if code not in ("unavailable", "rate_limited", "closed"):
                 return code
             await asyncio.sleep(0.5 + self._rng.random() / 2)
-        return "no answer"
+        return NO_ANSWER
 
     async def _live(self, http: aiohttp.ClientSession) -> None:
         while True:
@@ -147,7 +156,10 @@ class Device:
                 if not stage.startswith("ended") and known not in live:
                     self._set(known, "ended")  # the reason stands in the history
             for view in live.values():
+                self.seqs[view["call"]] = max(view["seq"], self.seqs.get(view["call"], 0))
                 self._set(view["call"], view["stage"])
+        elif "seq" in message and message["seq"] <= self.seqs.get(call, 0) and kind != "call.ended":
+            pass
         elif kind == "call.ended":
             self.ends[call] += 1
             self._set(call, f"ended {message['reason']}")
@@ -159,6 +171,7 @@ class Device:
                 "call.up": "connected",
             }.get(kind)
             if stage is not None and not (kind == "call.incoming" and call in self.stages):
+                self.seqs[call] = message["seq"]
                 self._set(call, stage)
 
     def _set(self, call: str, stage: str) -> None:
@@ -202,17 +215,45 @@ class Couple:
         await self.caller.until(lambda: self.caller.stages.get(self.call) == "connected", 30)
         await self.callee.until(lambda: self.callee.stages.get(self.call) == "connected", 30)
 
-    def agree(self, reasons: dict[str, set[str]]) -> str | None:
-        """What is wrong with this call; None when nothing is. ``reasons`` are those in the history."""
-        stages = [device.stages.get(self.call, "unknown") for device in (self.caller, self.callee)]
-        ended = [stage.startswith("ended") for stage in stages]
-        if ended[0] != ended[1]:
+    @property
+    def stages(self) -> tuple[str, str]:
+        """What the caller's device knows of the call, and what the callee's does."""
+        return (self.caller.stages.get(self.call, "unknown"), self.callee.stages.get(self.call, "unknown"))
+
+    @property
+    def settled(self) -> bool:
+        """Whether the call is up on both sides, or has ended on both."""
+        one, other = self.stages
+        return (one.startswith("ended") and other.startswith("ended")) or one == other == "connected"
+
+    async def settle(self, until: float) -> None:
+        """Wait for that, but not beyond a time (of ``time.monotonic``)."""
+        for device in (self.caller, self.callee):
+            with contextlib.suppress(TimeoutError):
+                await device.until(lambda: self.settled or until < time.monotonic(), max(0.1, until - time.monotonic()))
+
+    async def take(self) -> str:
+        """The callee takes the call, and both connect. Returns what went wrong with a request, '' for nothing."""
+        if (said := await self.callee.ask("call.accept", call=self.call, payload=_SEALED)) == NO_ANSWER:
+            return f"{said} to call.accept"
+        with contextlib.suppress(TimeoutError):
+            await self.caller.until(lambda: self.stages[0] in ("connecting", "connected") or self.stages[0].startswith("ended"), 40)
+        said = await asyncio.gather(*(device.ask("call.connected", call=self.call) for device in (self.caller, self.callee)))
+        return f"{NO_ANSWER} to call.connected" if NO_ANSWER in said else ""
+
+    async def hang_up(self, *sides: Device) -> str:
+        """One side hangs up, or both at once. Returns what went wrong with a request."""
+        said = await asyncio.gather(*(side.ask("call.hangup", call=self.call) for side in sides))
+        return f"{NO_ANSWER} to call.hangup" if NO_ANSWER in said else ""
+
+    def agree(self, reasons: dict[str, list[str]]) -> str | None:
+        """What is wrong with this call; None when nothing is. ``reasons`` are those in the history, one for each side."""
+        stages = self.stages
+        if not self.settled:
             return f"{stages[0]} at the caller, {stages[1]} at the callee"
         told = {stage.removeprefix("ended").strip() for stage in stages if stage.startswith("ended")} - {""}
-        if ended[0] and len(told | reasons.get(self.call, set())) > 1:
-            return f"reasons differ: {sorted(told | reasons.get(self.call, set()))}"
-        if not ended[0] and stages[0] != stages[1] and not {"inviting", "ringing"} >= set(stages):
-            return f"{stages[0]} at the caller, {stages[1]} at the callee"
+        if len(told | set(reasons.get(self.call, ()))) > 1:
+            return f"reasons differ: {sorted(told)} were told, {reasons.get(self.call, [])} are in the history"
         for device in (self.caller, self.callee):
             if device.ends[self.call] > 1:
                 return "told of the end twice"
@@ -247,9 +288,9 @@ async def stop_redis(ships: Fleet) -> None:
 
 async def partition(ships: Fleet) -> None:
     """A hub is cut off from Redis for twenty seconds, but not from its clients."""
-    ships.gate.shut()
+    await ships.wall.shut()
     await asyncio.sleep(20)
-    ships.gate.open()
+    await ships.wall.open()
 
 
 async def pause_hub(ships: Fleet) -> None:
@@ -261,7 +302,7 @@ async def pause_hub(ships: Fleet) -> None:
 
 async def jump_clock(ships: Fleet) -> None:
     """A hub's wall clock jumps by a minute."""
-    if not ships.move_clock(1, 60):
+    if not ships.move_clock(MOVED, 60):
         say("  (libfaketime is not installed: the clock stays)")
     await asyncio.sleep(5)
 
@@ -274,19 +315,27 @@ async def drain_hub(ships: Fleet) -> None:
         await asyncio.to_thread(ships.start_hub, number)
 
 
+CLOCK: Final = "jump-clock"
+PARTITION: Final = "partition"
+ROLLING: Final = "rolling-restart"
+_SETTLED: Final = 30.0
+"""Seconds after a fault in which hubs find out who is dead, and clients come back."""
+
 FAULTS: Final[dict[str, Callable[[Fleet], Awaitable[None]]]] = {
     "kill-hub": kill_hub,
     "kill-redis": kill_redis,
     "stop-redis": stop_redis,
-    "partition": partition,
+    PARTITION: partition,
     "pause-hub": pause_hub,
-    "jump-clock": jump_clock,
-    "rolling-restart": drain_hub,
+    CLOCK: jump_clock,
+    ROLLING: drain_hub,
 }
 
 
 async def run_fault(ships: Fleet, name: str, couples: list[Couple], *, expire: bool) -> dict[str, Any]:
-    """Half of the couples talk, half ring; then the fault; then everyone must agree. ``expire``: nobody ends those that ring."""
+    """Half of the couples talk, half ring; then the fault, and what people do meanwhile; then everyone must agree. ``expire``: nobody ends
+    those that ring on.
+    """
     talking, ringing = couples[: len(couples) // 2], couples[len(couples) // 2 :]
     for couple in couples:
         couple.call = base64url.encode(random.randbytes(16))
@@ -299,48 +348,89 @@ async def run_fault(ships: Fleet, name: str, couples: list[Couple], *, expire: b
     await asyncio.gather(*(one(c.connect) for c in talking))
     await asyncio.gather(*(one(c.ring) for c in ringing))
     say(f"{name}: {len(talking)} calls are up, {len(ringing)} ring")
+    wrong: list[tuple[Couple, str]] = []
     begun = time.monotonic()
+
+    async def meanwhile(couple: Couple, act: Callable[[], Awaitable[str]]) -> None:
+        await asyncio.sleep(random.random() * _DURING)
+        if problem := await act():
+            wrong.append((couple, problem))
+
+    staying = [couple for number, couple in enumerate(talking) if number % 4 > 1 or name == ROLLING]
+    acts: list[tuple[Couple, Callable[[], Awaitable[str]]]] = []
+    for number, couple in enumerate(talking):
+        if couple not in staying:
+            sides = [(couple.caller,), (couple.callee,), (couple.caller, couple.callee)][number // 4 % 3]
+            acts.append((couple, functools.partial(couple.hang_up, *sides)))
+    for number, couple in enumerate(ringing):
+        if number % 4 == 0:
+            acts.append((couple, couple.take))
+        elif number % 4 == 1:
+            acts.append((couple, functools.partial(couple.hang_up, couple.caller)))
+    people = [asyncio.create_task(meanwhile(*act)) for act in acts]
     await FAULTS[name](ships)
+    whole = time.monotonic()
+    await asyncio.gather(*people)
     devices = [device for couple in couples for device in (couple.caller, couple.callee)]
-    # those that ring are over after their time at the latest; everyone is connected again
-    settled = begun + RING_TIMEOUT + _LATE + 12
-    if not expire:
-        await asyncio.gather(*(one(lambda c=c: _hang_up(c)) for c in ringing))  # type: ignore[misc]
-    for couple in ringing:
-        for device in (couple.caller, couple.callee):
-            left = max(0.1, settled - time.monotonic())
-            with contextlib.suppress(TimeoutError):
-                await device.until(lambda d=device, c=couple: d.stages[c.call].startswith("ended"), left)  # type: ignore[misc]
     for device in devices:
         with contextlib.suppress(TimeoutError):
             await device.until(lambda d=device: d.online, 30)  # type: ignore[misc]
-    kept = sum(couple.caller.stages[couple.call] == "connected" for couple in talking)
-    await asyncio.gather(*(one(lambda c=c: _hang_up(c)) for c in talking))  # type: ignore[misc]
-    reasons = _history(ships.folder / "data" / "kloudtalk.db", {couple.call for couple in couples})
-    wrong = [(couple, problem) for couple in couples if (problem := couple.agree(reasons)) is not None]
-    wrong += [(couple, "rings for ever") for couple in ringing if not couple.caller.stages[couple.call].startswith("ended")]
-    for couple, problem in wrong[:5]:
+    if not expire:
+        await asyncio.gather(*(one(lambda c=c: _hang_up(c, wrong)) for c in ringing))  # type: ignore[misc]
+    # those that ring are over after their time at the latest; who does not come back in time ends a call
+    until = max(begun + RING_TIMEOUT, whole + _SETTLED) + _LATE
+    await asyncio.gather(*(couple.settle(until) for couple in couples))
+    before = [(couple, f"{problem}, before anyone hung up") for couple in couples if (problem := couple.agree({})) is not None]
+    kept = sum(couple.stages == ("connected", "connected") for couple in staying)
+    if name == ROLLING:
+        before += [(couple, "a rolling restart ended it") for couple in staying if couple.stages[0].startswith("ended")]
+    await asyncio.gather(*(one(lambda c=c: _hang_up(c, wrong)) for c in couples if not c.stages[0].startswith("ended")))  # type: ignore[misc]
+    reasons = await asyncio.to_thread(_history, ships.folder / "data" / "kloudtalk.db", {couple.call for couple in couples})
+    wrong += before
+    wrong += [(couple, problem) for couple in couples if (problem := couple.agree(reasons)) is not None]
+    wrong += [(couple, "does not end") for couple in couples if not couple.stages[0].startswith("ended")]
+    for couple, problem in wrong[:10]:
         say(f"  violation: {couple.call}: {problem}")
-    ends = Counter(reason for couple in couples for reason in reasons.get(couple.call, {"none"}))
+    left = await _left(ships)
     result = {
-        "calls": len(couples), "kept": kept, "of": len(talking), "violations": len(wrong), "ends": dict(ends),
+        "calls": len(couples), "kept": kept, "of": len(staying), "acts": len(acts), "violations": len({c.call for c, _ in wrong}) + left,
+        "left_in_store": left, "ends": dict(Counter(reason for some in reasons.values() for reason in set(some))),
+        "history_missing": sum(len(reasons.get(couple.call, ())) != 2 for couple in couples),
+        "longest_ring": round(max((d.ring_times.get(c.call, 0) for c in couples for d in (c.caller, c.callee)), default=0), 1),
         "reconnects": sum(d.reconnects for d in devices), "seconds": round(time.monotonic() - begun, 1),
     }  # fmt: skip
+    if name == PARTITION:
+        result["wall"] = ships.wall.kind
     for device in devices:
         device.reconnects = 0
     say(f"  {result}")
     return result
 
 
-async def _hang_up(couple: Couple) -> None:
-    await couple.caller.ask("call.hangup", call=couple.call)
-    with contextlib.suppress(TimeoutError):
-        await couple.caller.until(lambda: couple.caller.stages[couple.call].startswith("ended"), 10)
-        await couple.callee.until(lambda: couple.callee.stages[couple.call].startswith("ended"), 10)
+async def _left(ships: Fleet) -> int:
+    """Pairs that still have live calls in the store, when all have hung up."""
+    redis = Redis.from_url(ships.valkey.url)
+    try:
+        async with asyncio.timeout(15):
+            while await redis.zcard("{c0}:calls"):
+                await asyncio.sleep(0.2)
+        return 0
+    except TimeoutError:
+        return int(await redis.zcard("{c0}:calls"))
+    finally:
+        await redis.aclose()
 
 
-def _history(path: Path, calls: set[str]) -> dict[str, set[str]]:
-    """Reasons by call, once the hubs have written both sides' lines of every ended call, or after a while."""
+async def _hang_up(couple: Couple, wrong: list[tuple[Couple, str]]) -> None:
+    if problem := await couple.hang_up(couple.caller):
+        wrong.append((couple, problem))
+    for device in (couple.caller, couple.callee):
+        with contextlib.suppress(TimeoutError):
+            await device.until(lambda: all(stage.startswith("ended") for stage in couple.stages), 10)
+
+
+def _history(path: Path, calls: set[str]) -> dict[str, list[str]]:
+    """Reasons by call, one for each side, once the hubs have written both sides' lines of every ended call, or after a while."""
     until = time.monotonic() + 15
     while True:
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
@@ -348,9 +438,9 @@ def _history(path: Path, calls: set[str]) -> dict[str, set[str]]:
         if len(rows) >= 2 * len(calls) or time.monotonic() > until:
             break
         time.sleep(0.2)
-    reasons: dict[str, set[str]] = {}
+    reasons: dict[str, list[str]] = {}
     for call, reason in rows:
-        reasons.setdefault(call, set()).add(reason)
+        reasons.setdefault(call, []).append(reason)
     return reasons
 
 
@@ -360,7 +450,7 @@ async def run(folder: Path, *, calls: int, faults: list[str], expire: bool = Tru
     people = await seed(folder / "data", 2 * calls)
     rng = random.Random(20261124)
     async with (
-        fleet(folder, 3, movable_clocks="jump-clock" in faults) as ships,
+        fleet(folder, 3, movable_clocks=CLOCK in faults) as ships,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http,
     ):
         redis = Redis.from_url(ships.book.url)
@@ -373,6 +463,7 @@ async def run(folder: Path, *, calls: int, faults: list[str], expire: bool = Tru
         def urls() -> list[str]:
             return [ships.url(number) for number in range(3)]
 
+        say(f"the wall between a hub and Redis is a {ships.wall.kind}")
         devices = [Device(account, urls, rng) for account in people]
         couples = [Couple(one, other) for one, other in zip(devices[::2], devices[1::2], strict=True)]
         try:
@@ -380,7 +471,7 @@ async def run(folder: Path, *, calls: int, faults: list[str], expire: bool = Tru
                 some = devices[start : start + 100]
                 for device in some:
                     device.start(http)
-                await asyncio.gather(*(device.until(lambda d=device: d.online, 60) for device in some))  # type: ignore[misc]
+                await asyncio.gather(*(device.until(lambda d=device: d.online, 120) for device in some))  # type: ignore[misc]
             return {name: await run_fault(ships, name, couples, expire=expire) for name in faults}
         finally:
             await asyncio.gather(*(device.stop() for device in devices))
@@ -401,11 +492,24 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 6 * options.calls + 1_000)), hard))
     folder = Path(tempfile.mkdtemp(prefix="kloudtalk-chaos-"))
     try:
-        results = asyncio.run(run(folder, calls=options.calls, faults=options.faults))
+        # a clock that can be moved makes a hub slower: that fault has hubs of its own
+        parts = [[f for f in options.faults if f != CLOCK], [f for f in options.faults if f == CLOCK]]
+        results: dict[str, Any] = {}
+        for number, some in enumerate(part for part in parts if part):
+            results |= asyncio.run(run(folder / str(number), calls=options.calls, faults=some))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     violations = sum(result["violations"] for result in results.values())
-    report({"metric": "chaos_violations", "ours": violations, "peer": None, "ratio": None, "unit": "calls", "faults": results})
+    report(
+        {
+            "metric": "chaos_violations",
+            "ours": violations,
+            "peer": None,
+            "ratio": None,
+            "unit": "calls",
+            "faults": results,
+        }
+    )
     return 0 if violations == 0 else 1
 
 

@@ -13,66 +13,16 @@ from pathlib import Path
 from typing import Final
 
 from bench.processes import free_port, stop, wait_for_port
+from bench.wall import Wall, a_wall
 from signaling.storage.embedded import EmbeddedValkey
 
+WALLED: Final = 2
+"""The hub that can be cut off from Redis."""
+MOVED: Final = 1
+"""The hub whose clock can be moved."""
 _SECRET: Final = "a secret of the fleet's hubs and their key-holder"
 _FAKETIME: Final = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 """Debian's package faketime: a wall clock that can be moved for one process."""
-
-
-class Gate:
-    """A way to Redis that can be shut: what is sent meanwhile waits, as in a network that drops packets."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._open = asyncio.Event()
-        self._open.set()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.port = 0
-
-    async def start(self) -> None:
-        """Listen on a port of 127.0.0.1."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    def shut(self) -> None:
-        """Let nothing through, in either direction."""
-        self._open.clear()
-
-    def open(self) -> None:
-        """Let everything through again."""
-        self._open.set()
-
-    async def close(self) -> None:
-        """End it."""
-        if self._server is not None:
-            self._server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
-        try:
-            inner_reader, inner_writer = await asyncio.open_unix_connection(self._path)
-            with contextlib.suppress(OSError):
-                await asyncio.gather(self._copy(reader, inner_writer), self._copy(inner_reader, writer))
-        except (OSError, asyncio.CancelledError):  # cancelled by `close`: asyncio's streams complain of it otherwise
-            writer.close()
-        finally:
-            if task is not None:
-                self._tasks.discard(task)
-
-    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65_536):
-                await self._open.wait()
-                sink.write(data)
-                await sink.drain()
-        finally:
-            sink.close()
 
 
 @dataclass
@@ -82,10 +32,10 @@ class Fleet:
     folder: Path
     valkey: EmbeddedValkey
     book: EmbeddedValkey
-    gate: Gate
+    wall: Wall
     environment: dict[str, str]
     movable_clocks: bool = False
-    """Whether the hubs' clocks can be moved: it makes every look at the clock a look at a file, and a hub several times as slow."""
+    """Whether the clock of one hub can be moved: it makes that hub slower."""
     hubs: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     ports: dict[int, int] = field(default_factory=dict)
 
@@ -94,23 +44,25 @@ class Fleet:
         return (self.folder / f"hub{number}.log").read_text(errors="replace")
 
     def start_hub(self, number: int) -> None:
-        """Start a hub and wait until it listens. The last one reaches Redis through the gate."""
+        """Start a hub and wait until it listens. The last one is behind the wall."""
         port = self.ports.setdefault(number, free_port())
         environment = dict(self.environment)
-        if number == 2:
-            environment["KLOUDTALK_REDIS_URL"] = f"redis://127.0.0.1:{self.gate.port}"
+        prefix, host = [], "127.0.0.1"
+        if number == WALLED:
+            prefix, host = self.wall.prefix, self.wall.host
+            environment["KLOUDTALK_REDIS_URL"] = self.wall.redis_url
         clock = self.folder / f"clock{number}"
-        if self.movable_clocks and Path(_FAKETIME).exists():
+        if self.movable_clocks and number == MOVED and Path(_FAKETIME).exists():
             clock.write_text("+0s\n")
             environment |= {
-                "LD_PRELOAD": _FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1",
+                "LD_PRELOAD": _FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_CACHE_DURATION": "1", "DONT_FAKE_MONOTONIC": "1",
             }  # fmt: skip
         with (self.folder / f"hub{number}.log").open("ab") as log:
             self.hubs[number] = subprocess.Popen(
-                [sys.executable, "-m", "signaling", "hub", "--port", str(port)],
+                [*prefix, sys.executable, "-m", "signaling", "hub", "--host", host, "--port", str(port)],
                 env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        wait_for_port(port, self.hubs[number], self.folder / f"hub{number}.log")
+        wait_for_port(port, self.hubs[number], self.folder / f"hub{number}.log", host=host)
 
     def signal_hub(self, number: int, what: signal.Signals) -> None:
         """Send a hub a signal."""
@@ -126,7 +78,7 @@ class Fleet:
 
     def url(self, number: int) -> str:
         """Where a hub is."""
-        return f"http://127.0.0.1:{self.ports[number]}"
+        return f"http://{self.wall.host if number == WALLED else '127.0.0.1'}:{self.ports[number]}"
 
     def kill_redis(self) -> None:
         """SIGKILL; ``valkey.start`` starts it again on what it had written."""
@@ -145,8 +97,7 @@ async def fleet(folder: Path, hubs: int, *, movable_clocks: bool = False) -> Asy
     book = EmbeddedValkey(folder / "b", persistent=False)
     valkey.start()
     book.start()
-    gate = Gate(str(valkey.socket_path))
-    await gate.start()
+    wall = await a_wall(str(valkey.socket_path))
     socket = data / "keyholder.sock"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("KLOUDTALK_")} | {
         "KLOUDTALK_DATA_DIR": str(data),
@@ -162,7 +113,7 @@ async def fleet(folder: Path, hubs: int, *, movable_clocks: bool = False) -> Asy
         keyholder = subprocess.Popen(  # noqa: ASYNC220 - it only starts
             [sys.executable, "-m", "signaling", "keyholder"], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
-    made = Fleet(folder, valkey, book, gate, environment, movable_clocks)
+    made = Fleet(folder, valkey, book, wall, environment, movable_clocks)
     try:
         until = time.monotonic() + 30
         while not socket.exists():
@@ -173,14 +124,14 @@ async def fleet(folder: Path, hubs: int, *, movable_clocks: bool = False) -> Asy
             await asyncio.to_thread(made.start_hub, number)
         yield made
     finally:
-        gate.open()
+        await wall.open()
         for hub in made.hubs.values():
             with contextlib.suppress(ProcessLookupError):
                 hub.send_signal(signal.SIGCONT)
             hub.send_signal(signal.SIGINT)
         for hub in made.hubs.values():
             stop(hub)
-        await gate.close()
+        await wall.close()
         stop(keyholder)
         for store in (valkey, book):
             store.stop()

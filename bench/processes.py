@@ -124,11 +124,11 @@ def stop(process: subprocess.Popen[bytes]) -> None:
                 os.kill(child, signal.SIGKILL)
 
 
-def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 30) -> None:
+def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path, seconds: float = 30, *, host: str = "127.0.0.1") -> None:
     """Wait until something listens. Raises ``RuntimeError`` with the end of the log when the process ends or takes too long."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and process.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+        with contextlib.suppress(OSError), socket.create_connection((host, port), 0.5):
             return
         time.sleep(0.05)
     raise RuntimeError(f"{process.args!r} did not listen on port {port}:\n{log.read_text(errors='replace')[-2000:]}")
