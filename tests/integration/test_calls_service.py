@@ -488,3 +488,16 @@ async def test_a_change_that_was_done_but_whose_answer_was_lost_is_done_once(wor
     assert kinds(world.took(B1)) == ["CallIncoming"]
     assert (await world.ask(B1, m.CallAccept(next(ids), name("c"), SEALED))).stage is m.Stage.CONNECTING
     assert kinds(world.took(A1)) == ["CallAnswered"]
+
+
+async def test_an_invite_costs_one_command_whatever_its_policy_and_a_sealed_payload_is_passed_on_before_any(world):
+    await world.invite()
+    world.service._looking.cancel()
+    await world.redis.config_resetstat()
+    payloads = {d.device: SEALED for d in (B1, B2)}
+    assert (await world.ask(A1, m.CallInvite(next(ids), name("2"), name("B"), payloads))).stage is m.Stage.INVITING
+    assert (await world.redis.info("commandstats"))["cmdstat_evalsha"]["calls"] == 1
+    world.took(B1)
+    answers: list[object] = []
+    world.service.submit(A1, m.CallSignal(next(ids), name("2"), B1.device, SEALED), answers.append)
+    assert (kinds(answers), kinds(world.took(B1))) == (["Ok"], ["CallSignalled"])  # nothing was awaited
