@@ -58,15 +58,15 @@ def open_sockets(addresses: Sequence[str], ports: tuple[int, int]) -> tuple[list
                 raise
             log.warning("relay: one of this machine's addresses cannot be used (%s)", error.strerror or "no free port")
             continue
-        if bound.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < RECEIVE_BUFFER:
-            log.warning(
-                "relay: the system allows a small receive buffer only; packets may be lost: sysctl net.core.rmem_max=%d",
-                RECEIVE_BUFFER,
-            )
         sockets.append(bound)
         public.append((reached, bound.getsockname()[1]))
     if not sockets:
         raise OSError("no address to listen on")
+    if any(one.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) < RECEIVE_BUFFER for one in sockets):
+        log.warning(
+            "relay: the system allows a small receive buffer only; packets may be lost: sysctl net.core.rmem_max=%d",
+            RECEIVE_BUFFER,
+        )
     return sockets, public
 
 
