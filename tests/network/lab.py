@@ -1,7 +1,7 @@
 """A private internet made of network namespaces: two homes, each behind a NAT of its own, and servers that both reach.
 
     alice 10.1.0.2 ── NAT 25.0.0.11 ─┐
-          10.3.0.2 ── NAT 25.0.0.13 ─┼─ core 25.0.0.1 ── server 25.0.0.10 (hub, relay), 25.0.0.20 (TURN)
+          10.3.0.2 ── NAT 25.0.0.13 ─┼─ core 25.0.0.1 ── server 25.0.0.10 (hub), 25.0.0.20 (TURN), 25.0.0.30 (relay)
     bob   10.2.0.2 ── NAT 25.0.0.12 ─┘
 
 Alice's second network is down until she switches to it. Names are unique for each run, and everything is gone at the end, also after
@@ -31,6 +31,8 @@ Firewall = Literal["open", "no_udp", "tcp443", "dead"]
 
 HUB = "25.0.0.10"
 TURN = "25.0.0.20"
+RELAY = "25.0.0.30"
+"""An address of its own: TCP 443 of the others is the web server's and coturn's."""
 TURN_NAME = "turn.lab.test"
 """A name for it: Firefox refuses ``turns:`` with an address (it can check a certificate for a name only)."""
 PUBLIC: dict[Home, str] = {"alice": "25.0.0.11", "bob": "25.0.0.12"}
@@ -185,7 +187,7 @@ class Lab:
         for name in ("server", "nat-alice", "nat-bob", "nat-second"):
             self._cable(name, "wan", "core", name)
             self._ip("core", "link", "set", name, "master", "core")
-            for address in (HUB, TURN) if name == "server" else (_public(name.removeprefix("nat-")),):
+            for address in (HUB, TURN, RELAY) if name == "server" else (_public(name.removeprefix("nat-")),):
                 self._ip(name, "address", "add", f"{address}/24", "dev", "wan")
             self._ip(name, "route", "add", "default", "via", "25.0.0.1")
         for home, network, device in (("alice", "alice", "lan"), ("bob", "bob", "lan"), ("alice", "second", "lan2")):

@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from tests.browser.namespace import command
 from tests.browser.service import Service, serve
 from tests.coturn_files import own_files
-from tests.network.lab import HUB, TURN, TURN_NAME, Lab
+from tests.network.lab import HUB, RELAY, TURN, TURN_NAME, Lab
 from turn_config.coturn import coturn_configuration
 
 SECRET: Final = "lab" * 14
@@ -127,7 +127,8 @@ async def service(lab: Lab, folder: Path, *, turn: bool, relay: bool, **settings
         port=443,
         KLOUDTALK_HOST=HUB,
         KLOUDTALK_RELAY="true" if relay else "false",
-        KLOUDTALK_RELAY_ADDRESSES=HUB,
+        KLOUDTALK_RELAY_ADDRESSES=RELAY,
+        KLOUDTALK_RELAY_TCP_PORT="443",
         KLOUDTALK_RELAY_PORTS=f"{RELAY_PORTS[0]}-{RELAY_PORTS[1]}",
         **more,
     ) as running:

@@ -10,8 +10,8 @@ from typing import Any
 from tests.browser.browsers import BROWSERS, Page, Place
 from tests.browser.person import Person
 from tests.browser.service import Service
-from tests.network.lab import HUB, TURN, TURN_NAME, Home, Lab
-from tests.network.servers import ORIGIN, RELAY_PORTS, Authority
+from tests.network.lab import HUB, RELAY, TURN, TURN_NAME, Home, Lab
+from tests.network.servers import ORIGIN, Authority
 
 # Runs before the page's own scripts: keeps every connection that the page makes, and when something was clicked or first heard.
 PRELOAD = """() => {
@@ -36,7 +36,7 @@ PRELOAD = """() => {
     return {
       state: pc?.connectionState ?? null, packets: heard?.packetsReceived ?? 0, lost: heard?.packetsLost ?? 0, energy: heard?.totalAudioEnergy ?? 0,
       concealed: heard?.concealedSamples ?? 0, samples: heard?.totalSamplesReceived ?? 0, fec: heard?.fecPacketsReceived ?? null,
-      local: local?.candidateType ?? null, relayProtocol: local?.relayProtocol ?? null, remote: remote?.candidateType ?? null,
+      local: local?.candidateType ?? null, relayProtocol: local?.relayProtocol ?? null, remote: remote?.candidateType ?? null, protocol: remote?.protocol ?? null,
       address: remote?.address ?? remote?.ip ?? null, port: remote?.port ?? null, at: Date.now(),
     };
   };
@@ -91,7 +91,7 @@ class Outcome:
     @property
     def rung(self) -> str:
         """What carried the call: the rung furthest up the ladder of the two sides."""
-        order = [None, "host", "srflx", "turn (theirs)", "turn/udp", "turn/tcp", "turn/tls", "relay"]
+        order = [None, "host", "srflx", "turn (theirs)", "turn/udp", "turn/tcp", "turn/tls", "relay", "relay/tcp"]
         return max(self.rungs, key=order.index) or "none"
 
 
@@ -99,8 +99,8 @@ def rung(stats: dict[str, Any]) -> str | None:
     """What carries a call, from the chosen pair of candidates."""
     if stats["local"] is None:
         return None
-    if stats["address"] == HUB and RELAY_PORTS[0] <= (stats["port"] or 0) <= RELAY_PORTS[1]:
-        return "relay"
+    if stats["address"] == RELAY:
+        return "relay/tcp" if stats["protocol"] == "tcp" else "relay"
     if stats["local"] == "relay":
         return f"turn/{stats['relayProtocol'] or 'udp'}"
     if stats["address"] == TURN:
@@ -173,7 +173,7 @@ async def people(
     async with contextlib.AsyncExitStack() as stack:
 
         async def come(number: int, name: str, home: Home, browser: str) -> Talker:
-            place = Place(lab.namespace(home), ORIGIN, (HUB, TURN, TURN_NAME), authority.authority)
+            place = Place(lab.namespace(home), ORIGIN, (HUB, TURN, RELAY, TURN_NAME), authority.authority)
             page: Page = await stack.enter_async_context(BROWSERS[browser](ORIGIN, place=place, preload=PRELOAD))
             talker = Talker(name, f"+49309018{number:02d}", page, service)
             talker.home = home

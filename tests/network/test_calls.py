@@ -80,6 +80,10 @@ async def test_every_network_connects(tmp_path: Path) -> None:
             network.block(home, (TURN,))
         await one("relay")
         await end(alice, bob)
+        for policy in ("no_udp", "tcp443"):
+            network.firewall("alice", policy)
+            await one("relay/tcp")
+            await end(alice, bob)
 
 
 @pytest.mark.parametrize("turn", [True, False], ids=["turn and relay", "relay only"])
