@@ -107,8 +107,12 @@ class Lab:
         self._nft(f"nat-{home}", "block", f"chain forward {{ type filter hook forward priority 5; {rules}\n}}\n")
 
     def shut(self, ports: tuple[int, int] | None) -> None:
-        """Let nothing reach these ports of the servers (first, last), not even from one of them to another; None: undo it."""
-        rule = "" if ports is None else f"meta l4proto {{ udp, tcp }} th dport {ports[0]}-{ports[1]} drop"
+        """Let nothing reach these ports of the servers (first, last), not even from one of them to another, nor the relay by TCP; None: undo it."""
+        rule = (
+            ""
+            if ports is None
+            else f"meta l4proto {{ udp, tcp }} th dport {ports[0]}-{ports[1]} drop\nip daddr {RELAY} tcp dport 443 drop"
+        )
         self._nft("server", "shut", f"chain input {{ type filter hook input priority 5; {rule}\n}}\n")
 
     def loss(self, home: Home, percent: float) -> None:

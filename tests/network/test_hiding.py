@@ -9,14 +9,14 @@ import pytest
 
 from tests.browser.browsers import CHROMIUM_HZ, FIREFOX_HZ
 from tests.network.capture import Packet, capture
-from tests.network.lab import HUB, PUBLIC, SECOND, TURN, lab
+from tests.network.lab import HUB, PUBLIC, RELAY, SECOND, TURN, lab
 from tests.network.servers import RELAY_PORTS, make_authority, service, turn_server
 from tests.network.talk import Talker, call, end, people, rung
 
 pytestmark = pytest.mark.network
 
 HERS = {PUBLIC["alice"], SECOND, "10.1.0.2", "10.3.0.2"}
-NOBODY = {"0.0.0.0", HUB, TURN}
+NOBODY = {"0.0.0.0", HUB, RELAY, TURN}
 """What may stand where an address of hers would."""
 
 
