@@ -65,3 +65,17 @@ async def test_a_profile_is_filled_in_and_seen_by_a_friend(service: Service, art
         await first.click("checkbox", "Keep what my devices tell")  # one click takes it back
         await first.until("!document.body.innerText.includes('127.0.0.0/24')", "the details to be gone")
         assert first.console == second.console == []
+
+
+async def test_a_view_that_cannot_be_drawn_does_not_take_the_page_with_it(service: Service) -> None:
+    async with chromium(service.url) as page:
+        await Person("Alice", "+4930901820", page, service).register()
+        broken = (
+            "function (locale, options) { if (options?.dateStyle) throw new Error('a defect'); return new Real(locale, options); }"
+        )
+        await page.js(f"() => {{ const Real = Intl.DateTimeFormat; Intl.DateTimeFormat = {broken}; }}")
+        await page.click("link", "Settings", exact=True)
+        await page.sees("Something went wrong on this page.")
+        await page.click("link", "Contacts", exact=True)
+        await page.sees("Your phonebook")
+        await page.sees("Connected")

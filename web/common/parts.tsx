@@ -1,5 +1,5 @@
 /** What both pages are made of: the demo and the operators' page. No words of their own. */
-import type { ComponentChildren } from "preact";
+import { Component, type ComponentChildren } from "preact";
 import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 /** Runs an action once at a time, and keeps its failure. */
@@ -104,6 +104,18 @@ export function useLoaded<T>(read: () => Promise<T>, of: unknown = null): { valu
     return () => { current = false; };
   }, [round, of]);
   return { value, error, again: () => setRound((before) => before + 1) };
+}
+
+interface GuardProps { failed: () => ComponentChildren; children: ComponentChildren }
+/** Shows something else in the place of children that cannot be drawn; everything around them goes on, such as a call. A new `key` tries again. */
+export class Guard extends Component<GuardProps, { broken: boolean }> {
+  override state = { broken: false };
+  static override getDerivedStateFromError(): { broken: boolean } {
+    return { broken: true };
+  }
+  override render(): ComponentChildren {
+    return this.state.broken ? this.props.failed() : this.props.children;
+  }
 }
 
 /** Hands a file to the browser's downloads. */

@@ -1,10 +1,10 @@
 import type { ClientState, ConnectionCause, KloudTalkClient } from "@kloudtalk/sdk";
 import { useEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import { type Message, onLanguage, rich, t, translated } from "./i18n";
-import { useRoute } from "../../common/parts";
+import { Guard, useRoute } from "../../common/parts";
 import { Icon, type IconName } from "./icons";
 import { unlockSound } from "./ring";
-import { sentence, Talk, useAction, useNow, useTalk } from "./ui";
+import { Failure, sentence, Talk, useAction, useNow, useTalk } from "./ui";
 import { Call, Elsewhere } from "./views/call";
 import { AskAgain } from "./views/consents";
 import { Contacts, ImportContacts } from "./views/contacts";
@@ -30,6 +30,7 @@ export function App({ client }: { client: KloudTalkClient }) {
   }, []);
   const talk = useMemo(() => ({ client, state }), [client, state]);
   const ready = state.phase === "ready";
+  const route = useRoute();
   const was = useRef(ready);
   useEffect(() => {
     // Coming in and going out start at the first view, not at the one that was open before.
@@ -48,7 +49,7 @@ export function App({ client }: { client: KloudTalkClient }) {
         <main id="main" tabIndex={-1}>
           <Warnings />
           {ready ? <><Elsewhere /><Answers /><AskAgain /><News /></> : null}
-          {ready ? <Inside /> : <Outside />}
+          <Guard key={route.join("/")} failed={() => <Failure error={new Error("a view that cannot be drawn")} />}>{ready ? <Inside /> : <Outside />}</Guard>
         </main>
       </div>
       {ready ? <Tabs /> : null}

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { useRoute } from "../../common/parts";
+import { Guard, useRoute } from "../../common/parts";
 import { ApiError, ask, follow, NOTHING, remember, type Live } from "./api";
-import { Signed } from "./ui";
+import { Failure, Signed } from "./ui";
 import { AccountView, Accounts } from "./views/accounts";
 import { Audit } from "./views/audit";
 import { CallView, Calls } from "./views/calls";
@@ -73,7 +73,7 @@ function Inside({ me, leave, refresh, route }: { me: Me; leave: () => void; refr
           <a href="#/me" aria-current={view === "me" ? "page" : undefined}>{me.signed_in.operator}</a>
         </span>
       </header>
-      <main id="main" class="shell wide" tabIndex={-1}><View view={view} detail={detail} more={route[2]} /></main>
+      <main id="main" class="shell wide" tabIndex={-1}><Guard key={route.join("/")} failed={() => <Failure error={new Error("a view that cannot be drawn")} />}><View view={view} detail={detail} more={route[2]} /></Guard></main>
     </Signed.Provider>
   );
 }
