@@ -148,7 +148,7 @@ class FigureKeeper:
         """How many different people: the hour with the most of them. A union would need all keys on one node of a cluster."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for key in keys:
-                pipe.pfcount(key)
+                pipe.execute_command("PFCOUNT", key)  # redis-py refuses `pfcount` here on a cluster, as if there were several keys
             counts: list[Any] = await pipe.execute()
         return max(map(int, counts), default=0)
 

@@ -89,21 +89,22 @@ class MeasuredRedis(Redis):
         return pipe
 
 
-class _GuardedPipeline(ClusterPipeline):
+class _MeasuredClusterPipeline(ClusterPipeline):
+    latency: Latency
+
     async def execute(self, raise_on_error: bool = True, allow_redirections: bool = True) -> list[Any]:
-        try:
-            found: list[Any] = await super().execute(raise_on_error, allow_redirections)
-        except RuntimeError as error:
-            raise _broken(error) from error
+        found: list[Any] = await _timed(self.latency, "", super().execute(raise_on_error, allow_redirections))
         return found
 
 
 class MeasuredCluster(RedisCluster):
-    """The same for a cluster; pipelines are counted by their commands' nodes and not here."""
+    """The same for a cluster. A pipeline has been answered when every node that it is for has."""
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> ClusterPipeline:
         """As redis-py's."""
-        return _GuardedPipeline(self, transaction)  # type: ignore[abstract]  # as redis-py does itself
+        pipe = _MeasuredClusterPipeline(self, transaction)  # type: ignore[abstract]  # as redis-py does itself
+        pipe.latency = self.latency
+        return pipe
 
     @cached_property
     def latency(self) -> Latency:

@@ -1,19 +1,25 @@
 """Two hubs on a Redis Cluster, and on a master that Sentinel replaces: calls between them work, and outlive the master."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import pytest
+
+from signaling.calls.samples import HeardSample
 from signaling.limits.rules import INVITES_TO_ACCOUNT
 from signaling.limits.service import Limits
+from signaling.operators.limits import FAILURES
 from signaling.storage.redis import any_redis_client
 from signaling.storage.scrub import AppendOnlyFile
 from signaling.storage.sql import Database
+from signaling.wire.errors import Refused
 from signaling.wire.rest import Channel, StartChange, StartRegistration
 from tests.conftest import eventually
 from tests.integration.hub_fixture import register, running_hub, running_keyholder
 from tests.integration.test_many_hubs import Town, connected
-from tests.phones import SEALED, new_id, seed
+from tests.phones import SEALED, Phone, new_id, seed
 from tests.redis_servers import redis_cluster, redis_sentinel
 
 
@@ -34,6 +40,47 @@ async def town_on(redis_url: str, database_url: str, book_url: str, book_redis, 
         yield Town(hubs, ann, ben, stack)
 
 
+async def what_operators_see(town: Town, ann: Phone, ben: Phone, ended: str) -> None:
+    """Figures, traces, what devices heard, limits of sign-ins: on a cluster their keys are on different nodes."""
+    hub, beside = (one.hub for one in town.hubs)
+    latency = hub.redis.latency.seconds.counts
+    counted = sum(latency)
+    await hub.redis.pipeline(transaction=False).set("a", 1).set("b", 1).set("c", 1).execute()
+    assert sum(latency) > counted, "pipelines are measured, as commands are"
+    call = await connected(town, ann, ben)
+    for side, account in enumerate((town.ann, town.ben)):
+        await hub.heard.add(account.id, call, side, HeardSample(time.time(), 0.3, 0.01, 0.05, 2.0))
+    for one in (hub, beside):
+        await one.operations._loads.say(0.001)
+    seen = await beside.operations.view.overview()
+    assert {info.hub for info in seen.hubs if info.version} == {hub.cluster.node, beside.cluster.node}
+    (live,) = (await beside.operations.view.live()).calls
+    assert (live.call, live.heard) == (call, [2.0])
+    await beside.operations.actions.end_call(call)
+    for phone in (ann, ben):
+        await phone.reaches(call, "ended:unavailable")
+    for one in (hub, beside):
+        await one.operations.written()
+    assert [c.call for c in (await beside.operations.view.ended()).calls] == [call, ended]
+    assert [c.call for c in (await beside.operations.view.ended(account=hub.pseudonyms.of(town.ann.id))).calls] == [call, ended]
+    figures = await beside.operations.view.call_figures(1)
+    assert (figures.calls, figures.reasons) == (2, {"hangup": 1, "unavailable": 1})
+    assert {point.side for point in (await beside.operations.view.call(call)).quality} == {0, 1}
+    assert await hub.traces.sweep() == 0
+    counters = hub.operators.limits.sign_in("ada", "192.0.2.1", "")
+    for _ in range(FAILURES):
+        await hub.operators.limits.take(counters)
+    with pytest.raises(Refused):
+        await beside.operators.limits.take(counters)
+    await hub.operators.limits.unlock("ada")
+    await beside.operators.limits.take(counters)
+    await beside.operators.limits.succeeded(counters)
+    await hub._forget_traces(town.ann.id)
+    assert (await beside.operations.view.ended()).calls == []
+    assert await hub.heard.of_account(town.ann.id) == {}
+    assert set(await hub.heard.of_account(town.ben.id)) == {call}
+
+
 async def test_calls_across_hubs_on_a_redis_cluster(empty_postgres, book_url, book_redis, tmp_path):
     async with redis_cluster(tmp_path) as url, town_on(url, empty_postgres, book_url, book_redis, tmp_path) as town:
         ann, one, other = await town.phone(town.ann, 0, 0), await town.phone(town.ben, 0, 1), await town.phone(town.ben, 1, 0)
@@ -50,6 +97,7 @@ async def test_calls_across_hubs_on_a_redis_cluster(empty_postgres, book_url, bo
             while not (lines := await town.hubs[1].hub.history.page(town.ann.id, before=None, limit=10)).calls:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert [line.call for line in lines.calls] == [call]
+        await what_operators_see(town, ann, one, call)
         # limits are counted on one node, for calls on any
         limits = Limits(town.hubs[0].hub.redis, b"pepper")
         for hub in town.hubs:
