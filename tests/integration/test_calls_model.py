@@ -166,9 +166,19 @@ class CallsOfATown(RuleBasedStateMachine):
 
         self.run(flow())
 
-    @rule(who=device, where=hub)
-    def connect(self, who, where):
-        self.run(self.town.connect(who, self.town.hubs[where]))
+    @rule(who=device, where=hub, noticed=st.booleans())
+    def connect(self, who, where, noticed):
+        self.run(self.town.connect(who, self.town.hubs[where], noticed=noticed))
+
+    @rule(actions=st.lists(action, min_size=1, max_size=2), where=hub)
+    def a_hub_dies_after_storing_and_before_telling(self, actions, where):
+        async def die():
+            for who, kind, pick, _ in actions:
+                self._ask(who, kind, pick)
+            await self.town.hubs[where].dies_untold()
+            await self.town.settle()
+
+        self.run(die())
 
     @rule(who=device)
     def disconnect(self, who):
@@ -217,6 +227,7 @@ class CallsOfATown(RuleBasedStateMachine):
     async def _consistent(self):
         """After everything was heard: what is stored, what `sync` says and what devices know are one."""
         town = self.town
+        await town.compare()
         over = await town.history()  # before: a call whose time is over may end at any moment
         stored = await town.stored()
         for call in stored.values() if currently_in_test_context() else ():
@@ -312,7 +323,7 @@ def test_calls_of_a_town(model) -> None:
 def test_a_hub_that_was_not_told_of_a_call_buries_what_is_stored(model) -> None:
     """Found by the model: the hub that took over from a dead one looked into its own memory, and the call stayed up for ever."""
     town = model()
-    town.connect(where=1, who=name("b2"))
+    town.connect(where=1, who=name("b2"), noticed=True)
     town.disconnect(who=name("a1"))
     town.a_call_that_goes_well(pair=("a1", "b1"), steps=2, heard=True)
     town.a_call_that_goes_well(pair=("a2", "b2"), steps=4, heard=False)
