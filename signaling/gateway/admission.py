@@ -9,6 +9,8 @@ SOON: Final = 1.0
 TOO_LATE: Final = 4.0
 """Seconds after which it is too late to let in who was not heard before: it might give up meanwhile. To tell it so takes a third of the time that letting
 it in takes, so it is not done to who may still make it."""
+GONE: Final = 8.0
+"""Seconds after which a client has given up (``web/sdk/src/socket.ts``)."""
 LATEST: Final = 30.0
 """The longest that a client is told to wait, in seconds: half of the time that a party of a call has to come back."""
 _FIRST_GUESS: Final = 0.01

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from signaling.accounts.blocking import Blocking
-from signaling.gateway.admission import TOO_LATE
+from signaling.gateway.admission import GONE, TOO_LATE
 from signaling.operators.operator import Operator
 from signaling.privacy.restriction import Restriction
 from signaling.storage.tables import accounts
@@ -201,3 +201,12 @@ async def test_a_client_that_was_heard_late_is_told_when_to_come_again_instead_o
     assert b'"type":"ok"' not in heard
     assert b"retry_after" in heard
     assert TRY_AGAIN_LATER in heard
+
+
+async def test_a_client_that_has_given_up_by_the_time_that_it_is_heard_gets_no_socket(hub, monkeypatch):
+    monkeypatch.setattr("signaling.gateway.socket.unheard", lambda _transport: GONE + 0.1)
+    sock, request = _handshake(hub.url)
+    with sock:
+        sock.sendall(request)
+        assert (await asyncio.to_thread(_until, sock, b"\r\n")).startswith(b"HTTP/1.1 503")
+    assert hub.hub.sockets.counts.opened == 0
