@@ -6,9 +6,6 @@ from typing import Final
 
 SOON: Final = 1.0
 """Seconds that a client may have to wait for its turn: clients give up after some 8 s, and on a bad network some of these are gone already."""
-TOO_LATE: Final = 4.0
-"""Seconds after which it is too late to let in who was not heard before: it might give up meanwhile. To tell it so takes a third of the time that letting
-it in takes, so it is not done to who may still make it."""
 GONE: Final = 8.0
 """Seconds after which a client has given up (``web/sdk/src/socket.ts``)."""
 LATEST: Final = 30.0
@@ -29,20 +26,15 @@ class Admission:
         self._last: float | None = None
         self._slot = 0.0
 
-    def arrive(self, now: float, late: float = 0.0) -> float:
-        """A client says hello. Returns 0 when it may wait for its turn, else the seconds after which it is to come again.
-
-        ``late``: seconds that it has waited already to be heard at all.
-        """
+    def arrive(self, now: float) -> float:
+        """A client says hello. Returns 0 when it may wait for its turn, else the seconds after which it is to come again."""
         queue = self.waiting * self._each
-        if queue <= SOON and late <= TOO_LATE:
+        if queue <= SOON:
             self.waiting += 1
             return 0.0
-        self._last = None  # what telling clients to wait takes is not what letting one in takes
-        free = now + late + queue
-        self._slot = max(self._slot + self._each, free)
+        self._slot = max(self._slot + self._each, now + queue)
         if self._slot > now + LATEST:  # begin anew, as those told first will be in by then
-            self._slot = free
+            self._slot = now + queue
         return min(LATEST, self._slot - now)
 
     def leave(self, now: float) -> None:

@@ -12,7 +12,6 @@ from signaling.gateway.counts import SocketCounts
 from signaling.gateway.frames import text_frame
 from signaling.gateway.rate import TokenBucket
 from signaling.gateway.request import Session
-from signaling.gateway.upgrade import unheard
 from signaling.telemetry.counting import count
 from signaling.wire.codec import encode
 from signaling.wire.errors import ErrorCode, Refused
@@ -180,10 +179,6 @@ class Connection(WSListener):
     def closing(self) -> bool:
         """Whether nothing more is sent."""
         return self._closing
-
-    def late(self) -> float:
-        """Seconds that what came in last has waited to be read."""
-        return unheard(self._out)
 
     def refuse_binary(self) -> None:
         """A frame that is no text: before ``hello`` it ends the connection."""

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.accounts.sessions import Sessions
 from signaling.defects import frames_only
-from signaling.gateway.admission import GONE, TOO_LATE, Admission
+from signaling.gateway.admission import GONE, Admission
 from signaling.gateway.connection import Connection, error_message
 from signaling.gateway.counts import SocketCounts
 from signaling.gateway.heartbeat import Heartbeat
@@ -303,9 +303,6 @@ class SocketGateway:
         if self._beating is None:
             self._beating = loop.call_later(1.0, self._beat)
         connection.timer = loop.call_later(HELLO_TIMEOUT, connection.close, CloseCode.UNAUTHENTICATED, b"no hello in time")
-        late = connection.late()
-        if late > TOO_LATE:  # to say so now takes less than to wait for its hello
-            self._put_off(connection, self._admission.arrive(self._clock(), late))
 
     def received(self, connection: Connection, message: memoryview | bytes) -> None:
         """One text message: the first is ``hello``; those that come while it is looked at wait."""
@@ -318,17 +315,14 @@ class SocketGateway:
                 connection.timer = None
             connection.since = self._routes.time()
             connection.hold()
-            wait = self._admission.arrive(self._clock(), connection.late())
+            wait = self._admission.arrive(self._clock())
             if wait:
-                self._put_off(connection, wait)
+                self._refuse(connection, Refused(ErrorCode.UNAVAILABLE, "too many clients come at once", retry_after=wait), None)
+                connection.close(WSCloseCode.TRY_AGAIN_LATER)
             else:
                 self._spawn(self._hello(connection, bytes(message)))
         else:
             self._request(connection, session, message)
-
-    def _put_off(self, connection: Connection, wait: float) -> None:
-        self._refuse(connection, Refused(ErrorCode.UNAVAILABLE, "too many clients come at once", retry_after=wait), None)
-        connection.close(WSCloseCode.TRY_AGAIN_LATER)
 
     def lost(self, connection: Connection) -> None:
         """A socket is gone."""

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import time
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -11,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from signaling.accounts.blocking import Blocking
-from signaling.gateway.admission import GONE, TOO_LATE
+from signaling.gateway.admission import GONE
 from signaling.operators.operator import Operator
 from signaling.privacy.restriction import Restriction
 from signaling.storage.tables import accounts
@@ -20,8 +19,6 @@ from signaling.wire.messages import CloseCode, ContactsWanted
 from signaling.wire.rest import BlockedFor
 from tests.conftest import eventually
 from tests.phones import Account, Phone, seed
-
-TRY_AGAIN_LATER = (1013).to_bytes(2, "big")
 
 
 async def connected(hub, stack: AsyncExitStack, account: Account) -> Phone:
@@ -179,28 +176,6 @@ def _until(sock: socket.socket, end: bytes) -> bytes:
     while end not in heard and (more := sock.recv(4096)):
         heard += more
     return heard
-
-
-@pytest.mark.parametrize("late", ["upgrade", "hello"])
-async def test_a_client_that_was_heard_late_is_told_when_to_come_again_instead_of_waiting_on(hub, book_redis, late):
-    (account,) = await seed(hub.hub.database, book_redis, [1])
-    sock, request = _handshake(hub.url)
-    with sock:
-        sock.sendall(request)
-        if late == "upgrade":
-            time.sleep(TOO_LATE + 0.1)  # noqa: ASYNC251 - the hub, which lives in this loop, has too much to do
-        heard = b""
-        if late == "hello":
-            heard = await asyncio.to_thread(_until, sock, b"\r\n\r\n")
-            hello = json.dumps({"type": "hello", "id": 0, "token": next(iter(account.devices.values()))}).encode()
-            sock.sendall(bytes((0x81, 0x80 | len(hello), 0, 0, 0, 0)) + hello)
-            time.sleep(TOO_LATE + 0.1)  # noqa: ASYNC251
-        heard += await asyncio.to_thread(_until, sock, TRY_AGAIN_LATER)
-    assert b" 101 " in heard
-    assert b'"code":"unavailable"' in heard
-    assert b'"type":"ok"' not in heard
-    assert b"retry_after" in heard
-    assert TRY_AGAIN_LATER in heard
 
 
 async def test_a_client_that_has_given_up_by_the_time_that_it_is_heard_gets_no_socket(hub, monkeypatch):

@@ -2,7 +2,7 @@
 
 import heapq
 
-from signaling.gateway.admission import LATEST, SOON, TOO_LATE, Admission
+from signaling.gateway.admission import LATEST, SOON, Admission
 
 EACH = 0.003
 
@@ -62,28 +62,3 @@ def test_those_told_to_wait_come_at_different_times():
     door = Admission()
     told = [wait for _ in range(2_500) if (wait := door.arrive(0.0))]
     assert len(set(told)) == len(told)
-
-
-def test_who_was_heard_late_comes_again_even_when_nobody_else_waits():
-    door = Admission()
-    assert door.arrive(0.0, late=TOO_LATE) == 0.0
-    assert door.waiting == 1
-    first, second = door.arrive(0.0, late=TOO_LATE + 0.1), door.arrive(0.0, late=TOO_LATE + 0.1)
-    assert TOO_LATE < first < second
-    assert door.waiting == 1
-
-
-def test_telling_clients_to_wait_does_not_count_as_the_time_that_one_takes_to_be_let_in():
-    def told(doors: list[Admission], put_off: bool) -> list[float]:
-        for door in doors:
-            for _ in range(3):
-                door.arrive(0.0)
-            door.leave(0.1)
-            if put_off:
-                door.arrive(0.9, late=TOO_LATE + 1)
-            door.leave(1.0)
-            door.leave(1.1)
-        return [max(door.arrive(2.0) for _ in range(200)) for door in doors]
-
-    (busy,), (calm,) = told([Admission()], False), told([Admission()], True)
-    assert calm < busy
