@@ -147,7 +147,7 @@ async def changes(
     for browser, other in pairs:
         async with (
             turn_server(network, folder / f"turn-{browser}", authority) as turn,
-            service(network, folder / f"data-{browser}", turn=True, relay=True) as running,
+            service(network, folder / browser[0], turn=True, relay=True) as running,
             people(network, running, authority, {"Alice": ("alice", browser), "Bob": ("bob", other)}) as both,
         ):
             alice, bob = both["Alice"], both["Bob"]
