@@ -1,7 +1,7 @@
 """Thousands of clients in one process, for ``bench.stampede``: sockets and epoll(7) and little else, so that the hub is what is measured, and
 not the load. ``python -m bench.crowd`` takes one JSON object on its first line of input (``Orders``), then words, a line each; at the end of each round it says what the clients met with (``Seen``).
 
-Every client does as the SDK does (``web/sdk/src/socket.ts``): it opens a socket, says hello once it stands, gives an attempt 8 s, opens again after a back-off
+Every client does as the SDK does (``web/sdk/src/socket.ts``): it opens a socket, says hello once it stands, gives an attempt 20 s, opens again after a back-off
 with jitter, and waits for as long as it is told to.
 """
 
@@ -25,7 +25,7 @@ import msgspec
 
 from bench.load import Head, address_of
 
-_PATIENCE: Final = 8.0
+_PATIENCE: Final = 20.0
 """Seconds from opening to ``sync``, then a client begins anew."""
 _EVENTS: Final = 512
 """Sockets looked at in one turn."""

@@ -5,9 +5,8 @@ come again. So only as many wait as are let in soon; the others are told when to
 from typing import Final
 
 SOON: Final = 1.0
-"""Seconds that a client may have to wait for its turn: clients give up after some 8 s, and on a bad network some of these are gone already."""
-GONE: Final = 8.0
-"""Seconds after which a client has given up (``web/sdk/src/socket.ts``)."""
+"""Seconds that a client may have to wait for its turn: clients give up after some 20 s, in a call after 4 s at first, and on a bad network some of
+these are gone already."""
 LATEST: Final = 30.0
 """The longest that a client is told to wait, in seconds: half of the time that a party of a call has to come back."""
 _FIRST_GUESS: Final = 0.01

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from signaling.accounts.sessions import Sessions
 from signaling.defects import frames_only
-from signaling.gateway.admission import GONE, Admission
+from signaling.gateway.admission import Admission
 from signaling.gateway.connection import Connection, error_message
 from signaling.gateway.counts import SocketCounts
 from signaling.gateway.heartbeat import Heartbeat
@@ -22,7 +22,7 @@ from signaling.gateway.origin import limit_key
 from signaling.gateway.policy import check_acknowledged
 from signaling.gateway.request import Session
 from signaling.gateway.rest import RestGateway, error_response
-from signaling.gateway.upgrade import hand_over, unheard
+from signaling.gateway.upgrade import hand_over
 from signaling.limits.rules import HELLOS_OF_DEVICE, REQUESTS_FROM_ADDRESS
 from signaling.limits.service import Limits
 from signaling.telemetry.counting import count
@@ -275,8 +275,6 @@ class SocketGateway:
             wait = self._rest.limiter.take(address)
             if wait:
                 raise Refused(ErrorCode.RATE_LIMITED, retry_after=wait)
-            if request.transport is not None and unheard(request.transport) > GONE:
-                raise Refused(ErrorCode.UNAVAILABLE, retry_after=5.0)  # nobody is there any more to take the socket
             self._rest.check_origin(request)
             if self._draining or len(self._heartbeat) >= self.capacity:
                 raise Refused(ErrorCode.UNAVAILABLE, retry_after=1.0 if self._draining else 5.0)

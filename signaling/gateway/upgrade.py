@@ -4,10 +4,7 @@ aiohttp has the port, the routes and the checks; picows has RFC 6455. A WebSocke
 for as long as it lives, most of what an idle connection weighs; after the hand-over none of that is left (docs/decisions/0009).
 """
 
-import asyncio
 import logging
-import socket
-import sys
 from typing import Any, Final
 
 from aiohttp import web
@@ -22,22 +19,6 @@ _HEADERS: Final = ("Host", "Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-We
 _log: Final = logging.LoggerAdapter(logging.getLogger("picows"))
 # what clients do wrong is told to them, not to the operator's log
 logging.getLogger("picows").setLevel(logging.CRITICAL)
-
-
-_LAST_RECEIVED: Final = slice(52, 56)
-"""Where ``tcpi_last_data_recv`` is in ``struct tcp_info`` (tcp(7)): milliseconds since bytes last came in."""
-
-
-def unheard(transport: asyncio.BaseTransport) -> float:
-    """Seconds that what came in last has waited for us. When all clients come at once, most of their time goes by before a hub reads a word of them.
-    0 where the system does not say.
-    """
-    sock = transport.get_extra_info("socket")
-    try:
-        known = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_RECEIVED.stop)
-    except (OSError, AttributeError):
-        return 0.0  # closed a moment ago, or no TCP
-    return int.from_bytes(known[_LAST_RECEIVED], sys.byteorder) / 1000
 
 
 class _HandedOver(web.Response):

@@ -6,8 +6,11 @@ import type { ClientMessage, Ok, ServerMessage } from "./wire.js";
 
 const SUBPROTOCOL = "kloudtalk.v1";
 const ANSWER_TIMEOUT = 10_000;
-/** Milliseconds from opening to `sync`; in a call, and otherwise. Browsers themselves wait for minutes where packets vanish. */
-const OPEN_TIMEOUT = { call: 4_000, idle: 8_000 } as const;
+/**
+ * Milliseconds from opening to `sync`; in a call, and otherwise. Browsers themselves wait for minutes where packets vanish; but a hub to which
+ * thousands come at once needs a while for all of them, and who gives up early stands at the end of the line again. In a call each attempt takes twice as long as the one before.
+ */
+const OPEN_TIMEOUT = { call: 4_000, idle: 20_000 } as const;
 /** Milliseconds that a hub has to answer `ping`: several round trips of a bad mobile network. */
 const PING_TIMEOUT = 2_500;
 /** Milliseconds without a message until the hub is asked whether it is there; in a call, and otherwise. */
@@ -85,7 +88,8 @@ export class Socket {
     const ws = (this.#ws = new this.#platform.WebSocket(this.#url, SUBPROTOCOL));
     let refused = false;
     this.#openedAt = this.#platform.now();
-    this.#opening = this.#platform.setTimeout(() => { if (this.#ws === ws) this.#abandon(); }, this.#inCall ? OPEN_TIMEOUT.call : OPEN_TIMEOUT.idle);
+    const patience = this.#inCall ? Math.min(OPEN_TIMEOUT.call * 2 ** Math.min(this.#attempt, 10), OPEN_TIMEOUT.idle) : OPEN_TIMEOUT.idle;
+    this.#opening = this.#platform.setTimeout(() => { if (this.#ws === ws) this.#abandon(); }, patience);
     ws.onopen = () => { ws.send(JSON.stringify({ type: "hello", id: this.#id++, token: this.#token })); };
     ws.onmessage = (event) => {
       const message = parse(event.data);

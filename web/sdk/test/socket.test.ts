@@ -150,10 +150,21 @@ test("an opening that leads nowhere is given up", async () => {
   const { socket, timers, seen } = make();
   socket.connect();
   await turn();
-  timers.find((timer) => timer.wait === 8_000)!.act();
+  timers.find((timer) => timer.wait === 20_000)!.act();
   expect(seen.at(-1)).toBe("waiting server");
   timers.at(-1)!.act();
   expect(Wire.all).toHaveLength(2);
+});
+
+test("in a call an opening is given up early, and each time later, for a hub that many come to at once", async () => {
+  const { socket, timers } = make();
+  socket.inCall = true;
+  for (const patience of [4_000, 8_000, 16_000, 20_000, 20_000]) {
+    socket.connect();
+    await turn();
+    timers.filter((timer) => timer.wait === patience).at(-1)!.act();
+  }
+  expect(Wire.all).toHaveLength(5);
 });
 
 test("a hub that goes away, limits or has no network behind it is named, with its own wait", async () => {
