@@ -51,6 +51,9 @@ class SharedSocket(Protocol):
     def reaches(self, address: Address) -> bool:
         """Whether an address can be a client's: of those who come by TCP, whether the connection is still there."""
 
+    def outside(self, address: Address) -> Address:
+        """Where a client is on the network: of those who come by TCP, their end of the connection."""
+
 
 class Owner(Protocol):
     """The leg, as its agents see it."""
@@ -115,6 +118,18 @@ class SharedProtocol(StunProtocol):
             self.socket.waiting.pop(request.transaction_id, None)
         self._agent.answered_after(self._agent.clock() - asked)
         return answer
+
+    def send_stun(self, message: stun.Message, addr: Address) -> None:
+        """Send a message; a response tells a client by TCP where *it* is (RFC 8489, section 14.2), and not where it is on our loopback: Firefox takes
+        no response that does.
+        """
+        outside = self.socket.outside(addr)
+        if outside != addr and "XOR-MAPPED-ADDRESS" in message.attributes:
+            told = stun.Message(message.message_method, message.message_class, message.transaction_id)
+            told.attributes["XOR-MAPPED-ADDRESS"] = outside
+            told.add_message_integrity(self._agent.local_password.encode())
+            message = told
+        super().send_stun(message, addr)
 
     def answered(self, message: stun.Message, source: Address) -> None:
         """Take a response; it counts only when its integrity holds."""

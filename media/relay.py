@@ -54,6 +54,10 @@ class RelaySocket:
         """See ``agent.SharedSocket``."""
         return self.front is None or address in self.front.addresses
 
+    def outside(self, address: Address) -> Address:
+        """See ``agent.SharedSocket``."""
+        return address if self.front is None else self.front.addresses.get(address, address)
+
 
 @dataclass(frozen=True, slots=True)
 class LegParameters:

@@ -82,8 +82,8 @@ class Front:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.inside = inside
-        self.addresses: set[Address] = set()
-        """On the loopback, of the connections that are open and have proved themselves."""
+        self.addresses: dict[Address, Address] = {}
+        """On the loopback, of the connections that are open and have proved themselves; where their clients are on the network."""
         self.relay = relay
         self.counts = counts
         self.rate = rate
@@ -172,6 +172,8 @@ class _Connection(asyncio.BufferedProtocol):
         self._inside: socket.socket | None = None
         self._address: Address = ("", 0)
         """Of ``_inside``."""
+        self._outside: Address = ("", 0)
+        """The client's."""
         self._proved_at = 0.0
         self._held = False
         """Whether a leg has held it."""
@@ -192,6 +194,7 @@ class _Connection(asyncio.BufferedProtocol):
             self._ended = True
             self._transport.abort()
             return
+        self._outside = (str(_address(peer[0])), peer[1])
         plain = transport.get_extra_info("socket")
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(AttributeError, OSError):  # Linux has it
@@ -249,7 +252,7 @@ class _Connection(asyncio.BufferedProtocol):
             self._front.counts.tcp_refused += 1
             return None
         self._inside, self._address = inside, (host, port)
-        self._front.addresses.add(self._address)
+        self._front.addresses[self._address] = self._outside
         self._proved_at = self._front.clock()
         self._front.proved(self)
         if self._timer is not None:
@@ -333,15 +336,21 @@ class _Connection(asyncio.BufferedProtocol):
         self._waiting.clear()
         if self._inside is not None:
             # first: the port may be another connection's next
-            self._front.addresses.discard(self._address)
+            self._front.addresses.pop(self._address, None)
             self._front.relay.gone(self._address)
             asyncio.get_running_loop().remove_reader(self._inside.fileno())
             self._inside.close()
             self._inside = None
 
 
-def _key(host: str) -> str:
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Without its zone; of IPv4 also where the socket is one of IPv6."""
     address = ipaddress.ip_address(host.partition("%")[0])
+    return (address.version == 6 and address.ipv4_mapped) or address
+
+
+def _key(host: str) -> str:
+    address = _address(host)
     return str(address) if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
 
 

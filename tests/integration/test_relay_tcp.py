@@ -77,6 +77,8 @@ class TcpDevice:
             self.write(bytes(answer))
         elif message.message_class is stun.Class.RESPONSE:
             assert message.check_message_integrity(self.leg.pwd.encode())
+            # where we are on the network: Firefox takes no answer that names a loopback
+            assert message.attributes["XOR-MAPPED-ADDRESS"] == self.writer.get_extra_info("sockname")[:2]
             self.connected.set()
 
     async def close(self) -> None:
