@@ -378,6 +378,15 @@ export class Calls {
     this.#dropGlare("hangup");
   }
 
+  /** This device is not let in any more (frozen, blocked): the hub has ended its calls, and has no way left to say so. Media must not go on without it. */
+  shutOut(): void {
+    this.#where(NOWHERE);
+    const stage = this.#core.state.call?.stage;
+    const ringing = stage === "inviting" || stage === "ringing";
+    if (this.#live !== null) this.#end(this.#live, !ringing ? "hangup" : this.#live.outgoing ? "cancelled" : "unavailable");
+    this.#dropGlare("cancelled");
+  }
+
   // --- what the hub says, in its order --------------------------------------------------------------------------------------
 
   handle(message: wire.ServerMessage): void {

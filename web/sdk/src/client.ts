@@ -474,6 +474,7 @@ export class KloudTalkClient extends EventTarget {
       connection: (connection) => {
         core.set({ connection });
         if (connection.status !== "online") this.#contacts.disconnected();
+        if (connection.cause === "shut_out") this.#calls.shutOut();
       },
       message: (message) => { this.#hear(message); },
       stopped: (reason) => {
