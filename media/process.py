@@ -211,9 +211,10 @@ async def run_relay(
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _SUMMARY)
             log.info("relay: %d calls; %s", len(relay), " ".join(f"{k}={v}" for k, v in relay.counts().as_dict().items() if v))
+        drain = asyncio.create_task(relay.drain(DRAIN))  # before hubs are told: from then on no new pair is taken
         if not await control.leave():
+            drain.cancel()
             return
-        drain = asyncio.create_task(relay.drain(DRAIN))
         hurried = asyncio.create_task(hurry.wait())
         await asyncio.wait([drain, hurried], return_when=asyncio.FIRST_COMPLETED)
         for task in (drain, hurried):

@@ -47,10 +47,12 @@ async def run(*arguments: str, **environment: str) -> tuple[int, str]:
 async def ready(process, seconds: float = 40) -> str:
     """The address, once it is printed."""
     async with asyncio.timeout(seconds):
+        said = []
         while line := (await process.stdout.readline()).decode():
             if "is ready: open " in line:
                 return line.split("open ")[1].split()[0]
-    raise AssertionError("it ended before it was ready")
+            said.append(line)
+    raise AssertionError(f"it ended before it was ready: {''.join(said[-20:])}")
 
 
 def children_of(pid: int) -> dict[int, str]:
