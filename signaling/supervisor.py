@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from signaling.settings import Settings
 from signaling.settings_loader import to_environment
 from signaling.storage.embedded import EmbeddedStoreError, EmbeddedValkey, dying_with_parent
+from signaling.storage.unix_sockets import make_room, socket_path
 
 _START_TIMEOUT: Final = 30.0
 _STOP_TIMEOUT: Final = 15.0
@@ -141,9 +142,7 @@ class Supervisor:
         if settings.keyholder_secret is None:
             settings = replace(settings, keyholder_secret=_kept_secret(folder / "keyholder.secret"))
         if settings.keyholder_url is None:
-            path = folder / "keyholder.sock"
-            if len(os.fsencode(path)) > 100:
-                raise ServeError("the data directory's path is too long for a unix socket (100 bytes): choose a shorter one")
+            path = make_room(folder / "keyholder.sock")
             settings = replace(settings, keyholder_url=f"unix:{path}")
             self._spawn("key-holder", "keyholder", _metrics_at(settings, 0))
             self._wait_for(path)
@@ -297,7 +296,7 @@ def embedded_stores(settings: Settings) -> Settings:
             raise ServeError(f"{folder} is not the folder of a `kloudtalk serve`: say --data-dir, or set keyholder_secret")
         settings = replace(settings, keyholder_secret=_kept_secret(folder / "keyholder.secret"))
     if settings.keyholder_url is None:
-        settings = replace(settings, keyholder_url=f"unix:{folder / 'keyholder.sock'}")
+        settings = replace(settings, keyholder_url=f"unix:{socket_path(folder / 'keyholder.sock')}")
     return settings
 
 

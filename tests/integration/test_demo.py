@@ -22,13 +22,14 @@ def copy_of_the_project(target: Path) -> None:
 
 
 async def test_the_demo_comes_up_from_a_copy_with_what_its_own_files_install(tmp_path):
-    copy_of_the_project(tmp_path)
+    copy = tmp_path / "-".join(["a folder with a long name"] * 4)  # longer than the path of a unix socket may be
+    copy_of_the_project(copy)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("KLOUDTALK_") and k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     process = await asyncio.create_subprocess_exec(
         "scripts/demo",
         "--port",
         "0",
-        cwd=tmp_path,
+        cwd=copy,
         env={**environment, "KLOUDTALK_RELAY_PORTS": "0"},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
