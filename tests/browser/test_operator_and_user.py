@@ -58,7 +58,9 @@ async def test_a_call_is_watched_by_consent_and_a_blocked_user_is_told_why(servi
         await sign_in(desk, service)
 
         await first.click("button", "Call Bob Miller")
+        await second.sees("is calling you")
         await second.click("button", "Accept")
+        await asyncio.gather(first.find("button", "Mute"), second.find("button", "Mute"))
         await asyncio.gather(first.hears(second.hz), second.hears(first.hz))
         await desk.click("link", "Calls", exact=True)
         await desk.sees("Connected")
