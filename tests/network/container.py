@@ -46,6 +46,9 @@ def main(plan: dict[str, Any]) -> None:
             _mount("-o", "remount,bind,ro", target)
     for path in ("proc", "dev"):
         _mount("--rbind", f"/{path}", str(root / path))
+    for needed in map(Path, plan["readable"]):  # a checkout below a folder that is the service's own now
+        if any(kind == "tmpfs" and needed.is_relative_to(path) for kind, _, path in plan["mounts"]):
+            _mount("--bind", str(needed), _target(root, str(needed), folder=needed.is_dir()))
     for readable in plan["readable"]:  # another user may read the checkout and Python, wherever they are; in this view of them only
         for folder in Path(readable).parents:
             inside = root / str(folder).lstrip("/")
