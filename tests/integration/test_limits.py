@@ -108,7 +108,8 @@ class Pair:
     async def wait(self, seconds: float) -> None:
         """As if that time had passed: what Redis remembers lies so much further back."""
         for key in await self.redis.keys("{limits}:*"):
-            await self.redis.set(key, int(await self.redis.get(key)) - int(seconds * 1e6), keepttl=True)
+            if (value := await self.redis.get(key)) is not None:  # it may have run out meanwhile
+                await self.redis.set(key, int(value) - int(seconds * 1e6), keepttl=True, xx=True)
 
 
 @pytest.fixture
