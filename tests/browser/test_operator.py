@@ -25,11 +25,16 @@ pytestmark = pytest.mark.browser
 
 
 async def enrol(page: Page, running: RunningHub, name: str) -> None:
-    """Take the invitation, in the page."""
+    """Invite an operator, who takes the invitation in the page."""
     invitation = await running.hub.operators.operators.add(None, name, Role.ADMIN)
+    await take_invitation(page, name, invitation.code)
+
+
+async def take_invitation(page: Page, name: str, code: str) -> None:
+    """Set an operator's password and second factor up, in the page."""
     await page.click("link", "Set up your access")
     await page.fill("Name", name)
-    await page.fill("Invitation", invitation.code)
+    await page.fill("Invitation", code)
     await page.click("button", "Go on")
     await page.find("heading", "Password and second factor")
     secret = re.search(r"\b[A-Z2-7]{32}\b", await page.text())

@@ -5,35 +5,23 @@ import contextlib
 import re
 from pathlib import Path
 
-import pyotp
 import pytest
 
 from tests.browser.browsers import Page, chromium, firefox
 from tests.browser.person import Person
 from tests.browser.service import Service
 from tests.browser.test_accessibility import check
+from tests.browser.test_operator import take_invitation
 from tests.browser.test_rights import operator
-from tests.operators import PASSWORD
 
 pytestmark = pytest.mark.browser
 
 
 async def sign_in(page: Page, service: Service) -> None:
     """An operator who was invited on the machine takes the invitation in the page."""
-    code = (await operator(service, "create", "ada", "--role", "support", "--invite", "--data-dir", str(service._folder))).split()[
-        0
-    ]
-    await page.click("link", "Set up your access")
-    await page.fill("Name", "ada")
-    await page.fill("Invitation", code)
-    await page.click("button", "Go on")
-    await page.find("heading", "Password and second factor")
-    secret = re.search(r"\b[A-Z2-7]{32}\b", await page.text())
-    assert secret is not None
-    await page.fill("Code", pyotp.TOTP(secret[0]).now())
-    await page.fill("Password", PASSWORD)
-    await page.click("button", "Finish")
-    await page.find("heading", "Overview")
+    folder = str(service._folder)
+    said = await operator(service, "create", "ada", "--role", "support", "--invite", "--data-dir", folder)
+    await take_invitation(page, "ada", said.split()[0])
 
 
 async def test_a_call_is_watched_by_consent_and_a_blocked_user_is_told_why(service: Service, artifacts: Path) -> None:
